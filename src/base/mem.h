@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stddef.h>
+
+/* Returns `size` zeroed bytes, or NULL when memory has run out. */
+void *mem_alloc(size_t size);
+
+/* Wipes and frees a block of `size` bytes; does nothing for NULL. */
+void mem_free(void *block, size_t size);
+
+/* Makes the (n+1)th allocation from now fail, once. For tests. */
+void mem_fail_after(unsigned n);
