@@ -48,6 +48,8 @@ static uint64_t read_uint(struct reader *r, size_t size)
 
 uint8_t reader_u8(struct reader *r) { return (uint8_t)read_uint(r, 1); }
 uint16_t reader_u16(struct reader *r) { return (uint16_t)read_uint(r, 2); }
+uint32_t reader_u32(struct reader *r) { return (uint32_t)read_uint(r, 4); }
+uint64_t reader_u64(struct reader *r) { return read_uint(r, 8); }
 
 /* Only the shortest header is valid (RFC 9420, section 2.1.2): each value has
  * one encoding, so that peers sign and hash the same bytes. */
@@ -118,6 +120,8 @@ static void write_uint(struct writer *w, uint64_t v, size_t size)
 
 void writer_u8(struct writer *w, uint8_t v) { write_uint(w, v, 1); }
 void writer_u16(struct writer *w, uint16_t v) { write_uint(w, v, 2); }
+void writer_u32(struct writer *w, uint32_t v) { write_uint(w, v, 4); }
+void writer_u64(struct writer *w, uint64_t v) { write_uint(w, v, 8); }
 
 void writer_raw(struct writer *w, struct bytes b)
 {

@@ -26,6 +26,8 @@ struct reader reader_of(struct bytes input);
 void reader_fail(struct reader *r, enum err err);
 uint8_t reader_u8(struct reader *r);
 uint16_t reader_u16(struct reader *r);
+uint32_t reader_u32(struct reader *r);
+uint64_t reader_u64(struct reader *r);
 size_t reader_length(struct reader *r);                /* a vector's header */
 struct bytes reader_raw(struct reader *r, size_t len); /* opaque x[len] */
 struct bytes reader_vec(struct reader *r);             /* opaque x<V> */
@@ -55,6 +57,8 @@ struct writer {
 struct writer writer_to(struct buf *out);
 void writer_u8(struct writer *w, uint8_t v);
 void writer_u16(struct writer *w, uint16_t v);
+void writer_u32(struct writer *w, uint32_t v);
+void writer_u64(struct writer *w, uint64_t v);
 void writer_raw(struct writer *w, struct bytes b);
 void writer_vec(struct writer *w, struct bytes b);
 

@@ -101,6 +101,24 @@ static void reads_what_it_wrote(void)
     }
 }
 
+static void integers_are_big_endian(void)
+{
+    CLEANUP(buf_clear) struct buf out = buf_new(14);
+    struct writer w = writer_to(&out);
+    writer_u16(&w, 0x0102);
+    writer_u32(&w, 0x03040506);
+    writer_u64(&w, 0x0708090a0b0c0d0e);
+    CHECK_UINT(writer_finish(&w), OK);
+    CHECK_BYTES(buf_bytes(&out), LIT("\x01\x02\x03\x04\x05\x06\x07\x08\x09"
+                                     "\x0a\x0b\x0c\x0d\x0e"));
+
+    struct reader r = reader_of(buf_bytes(&out));
+    CHECK_UINT(reader_u16(&r), 0x0102);
+    CHECK_UINT(reader_u32(&r), 0x03040506);
+    CHECK_UINT(reader_u64(&r), 0x0708090a0b0c0d0e);
+    CHECK_UINT(reader_finish(&r), OK);
+}
+
 static void stops_at_the_limit(void)
 {
     CLEANUP(buf_clear) struct buf fits = buf_new(8);
@@ -121,9 +139,14 @@ static void survives_each_allocation_failure(void)
 }
 
 static const struct test tests[] = {
-    TEST(reads_length_headers),         TEST(rejects_malformed_vectors),
-    TEST(failed_reader_looks_empty),    TEST(codec_can_reject_a_value),
-    TEST(leaving_unread_content_fails), TEST(reads_what_it_wrote),
-    TEST(stops_at_the_limit),           TEST(survives_each_allocation_failure),
+    TEST(reads_length_headers),
+    TEST(rejects_malformed_vectors),
+    TEST(failed_reader_looks_empty),
+    TEST(codec_can_reject_a_value),
+    TEST(leaving_unread_content_fails),
+    TEST(reads_what_it_wrote),
+    TEST(integers_are_big_endian),
+    TEST(stops_at_the_limit),
+    TEST(survives_each_allocation_failure),
 };
 TEST_MAIN(tests)
