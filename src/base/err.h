@@ -10,6 +10,12 @@ enum err {
     ERR_NOMEM,     /* no memory left */
     ERR_LIMIT,     /* larger than we are willing to handle */
     ERR_MALFORMED, /* input does not parse */
+    ERR_INVALID,   /* parses, but breaks a rule of the protocol */
+    ERR_AUTH,      /* a signature, MAC or AEAD does not verify */
+    ERR_STATE,     /* valid, but not now */
+    ERR_NOTFOUND,
+    ERR_EXISTS,
+    ERR_IO, /* the system refused */
 };
 
 /* Runs a fallible call and passes its failure up. */
