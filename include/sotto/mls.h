@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libsotto-mls: Messaging Layer Security (RFC 9420) for C.
+ *
+ * The library does no I/O: it takes bytes and a random source, and gives bytes
+ * and outcomes. A group is a state machine; sotto_group_process() is its one
+ * entry for received messages, and a commit is first *staged* (look at what it
+ * changes), then merged or dropped. A call that fails leaves its group as it
+ * was, but for a spent message key, which never comes back.
+ *
+ * Ownership: `struct sotto_bytes` borrows, `struct sotto_buf` owns and is freed
+ * with sotto_buf_free(), which wipes. Views that an object lends stay valid
+ * until the object next changes or is freed. Out-parameters are untouched on
+ * failure. Each `_free` takes the variable's address, accepts a zeroed or NULL
+ * variable and leaves it zeroed.
+ *
+ * Threads: a context and everything made with it belong to one thread at a
+ * time. Times are seconds since 1970, as uint64_t. Leaves are named by their
+ * index (RFC 9420, section 4.1.2), which never moves while a member stays.
+ */
+#ifndef SOTTO_MLS_H
+#define SOTTO_MLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SOTTO_API      __attribute__((visibility("default")))
+#define SOTTO_MUST_USE __attribute__((warn_unused_result))
+
+/* Raised when an existing program would have to be compiled again. */
+#define SOTTO_MLS_ABI 1U
+SOTTO_API uint32_t sotto_mls_abi(void);
+
+/* ---- Results, bytes, memory ------------------------------------------- */
+
+/* What the caller can do about a failure. */
+enum sotto_err {
+    SOTTO_OK = 0,
+    SOTTO_ERR_NOMEM,     /* no memory; state unchanged, try again */
+    SOTTO_ERR_LIMIT,     /* larger than the library accepts */
+    SOTTO_ERR_MALFORMED, /* does not parse: skip it */
+    SOTTO_ERR_INVALID,   /* parses, but breaks a rule: skip it, count it */
+    SOTTO_ERR_AUTH,      /* signature, MAC or AEAD is wrong: skip it, alarm */
+    SOTTO_ERR_STATE,     /* right, but not now (see the function) */
+    SOTTO_ERR_NOTFOUND,
+    SOTTO_ERR_EXISTS,
+    SOTTO_ERR_IO,          /* the store or the random source refused */
+    SOTTO_ERR_USAGE = 100, /* the caller's mistake */
+};
+
+/* A short English name of `err`, such as "malformed". */
+SOTTO_API const char *sotto_err_text(enum sotto_err err);
+
+/* A borrowed, read-only run of bytes; `data` may be NULL when `len` is 0. */
+struct sotto_bytes {
+    const uint8_t *data;
+    size_t len;
+};
+
+/* An owned run of bytes. Start with {0}; only the library grows it. */
+struct sotto_buf {
+    uint8_t *data;
+    size_t len;
+    size_t cap;
+};
+
+/* Wipes and frees. */
+SOTTO_API void sotto_buf_free(struct sotto_buf *buf);
+
+/* A source of random bytes, unpredictable to others; returns SOTTO_OK or
+ * SOTTO_ERR_IO. */
+struct sotto_random {
+    enum sotto_err (*fill)(void *ctx, uint8_t *out, size_t len);
+    void *ctx;
+};
+
+/* The operating system's random source. */
+SOTTO_API struct sotto_random sotto_random_system(void);
+
+/* Replaces malloc and free for the whole process: `alloc` returns `size`
+ * bytes, aligned as malloc's, or NULL; `release` takes a block that the library
+ * has wiped. To be called at most once, before anything else: later it answers
+ * SOTTO_ERR_USAGE. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_set_allocator(void *(*alloc)(size_t size), void (*release)(void *block));
+
+/* ---- Context ----------------------------------------------------------- */
+
+/* Algorithms and reused contexts, and the random source that every call on
+ * this context and its groups draws from. It must outlive its groups. */
+struct sotto_mls;
+
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_mls_create(struct sotto_random random, struct sotto_mls **out);
+SOTTO_API void sotto_mls_free(struct sotto_mls **mls);
+
+/* Cipher suites (RFC 9420, section 17.1; the hybrids of
+ * draft-ietf-mls-pq-ciphersuites are in the same list, under code points that
+ * are provisional). */
+struct sotto_suite {
+    uint16_t id;
+    const char *name; /* as in the IANA registry or the draft */
+    bool hybrid;      /* secrecy also against quantum computers */
+};
+
+/* The i-th suite that the library has; NULL past the last. */
+SOTTO_API const struct sotto_suite *sotto_suite_at(size_t i);
+
+/* The suite a new conversation should use: MLKEM768X25519, AES-256-GCM,
+ * SHA-384, Ed25519. */
+SOTTO_API uint16_t sotto_suite_default(void);
+
+/* Makes a signature key pair, in the formats of RFC 9420, section 5.1.1 (for
+ * Ed25519 the private key is the 32-byte seed). */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_mls_signature_keygen(struct sotto_mls *mls, uint16_t suite,
+                           struct sotto_buf *out_private,
+                           struct sotto_buf *out_public);
+
+/* ---- Leaves, extensions, key packages ---------------------------------- */
+
+struct sotto_extension {
+    uint16_t type;
+    struct sotto_bytes data;
+};
+
+/* At most SOTTO_EXTENSIONS_MAX, no type twice. */
+struct sotto_extension_list {
+    const struct sotto_extension *items;
+    size_t count;
+};
+#define SOTTO_EXTENSIONS_MAX 64U
+
+/* What a client says about itself. Capabilities are computed: all suites of
+ * the library, the basic credential, the extension types of `extensions`, and
+ * the lists below. A type used in a GroupContext, or a proposal type beyond
+ * those of RFC 9420, must be listed by every member (RFC 9420, section 7.2). */
+struct sotto_identity {
+    uint16_t suite;
+    struct sotto_bytes identity; /* of the basic credential (section 5.3) */
+    struct sotto_bytes signature_private;
+    struct sotto_bytes signature_public;
+    struct sotto_extension_list extensions; /* of the leaf */
+    const uint16_t *extension_types;        /* also supported */
+    size_t extension_type_count;
+    const uint16_t *proposal_types; /* SOTTO_PROPOSAL_APP_EPHEMERAL, … */
+    size_t proposal_type_count;
+    uint64_t not_before; /* lifetime of the KeyPackage */
+    uint64_t not_after;
+    bool last_resort; /* marks the KeyPackage as one that may be used twice */
+};
+
+/* Proposal types to list as capabilities. */
+#define SOTTO_PROPOSAL_APP_EPHEMERAL 0x0009U /* draft-ietf-mls-extensions */
+
+/* A leaf as others see it. The views belong to where the leaf came from. */
+struct sotto_leaf {
+    struct sotto_bytes identity;
+    struct sotto_bytes signature_key;
+    struct sotto_bytes encryption_key;
+    struct sotto_bytes extensions; /* encoded: see sotto_extension_find() */
+    uint64_t not_before;           /* 0 and 0: made by an update or commit */
+    uint64_t not_after;
+};
+
+/* Finds the data of one extension in an encoded list (the `extensions` of a
+ * leaf, sotto_group_extensions(), …); SOTTO_ERR_NOTFOUND when it has none. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_extension_find(struct sotto_bytes extensions, uint16_t type,
+                     struct sotto_bytes *out);
+/* Reads the i-th extension; SOTTO_ERR_NOTFOUND past the last. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_extension_at(struct sotto_bytes extensions, size_t i,
+                   struct sotto_extension *out);
+
+/* A KeyPackageRef (RFC 9420, section 5.2). */
+struct sotto_ref {
+    uint8_t data[64];
+    size_t len;
+};
+
+/* Makes a KeyPackage: `out_message` (an MLSMessage) to publish, `out_private`
+ * to keep secret under `out_ref` until a Welcome names it. The private part
+ * holds all that joining needs, the signature key included; erase it after
+ * joining, unless the package is a last resort. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_key_package_create(struct sotto_mls *mls, const struct sotto_identity *id,
+                         struct sotto_buf *out_message,
+                         struct sotto_buf *out_private,
+                         struct sotto_ref *out_ref);
+
+struct sotto_key_package {
+    uint16_t suite;
+    bool last_resort;
+    struct sotto_leaf leaf;
+    struct sotto_ref ref;
+};
+
+/* Parses and verifies a KeyPackage (RFC 9420, section 10.1), except its
+ * lifetime, which is for the caller to judge. `out` borrows from `message`. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_key_package_inspect(struct sotto_mls *mls, struct sotto_bytes message,
+                          struct sotto_key_package *out);
+
+/* ---- Groups ------------------------------------------------------------ */
+
+struct sotto_group;
+
+/* Makes a group with one member, `id`, in epoch 0 (RFC 9420, section 11). */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_create(struct sotto_mls *mls, const struct sotto_identity *id,
+                   struct sotto_bytes group_id,
+                   struct sotto_extension_list extensions,
+                   struct sotto_group **out);
+SOTTO_API void sotto_group_free(struct sotto_group **group);
+
+/* Reads the KeyPackageRef of the i-th new member that a Welcome (MLSMessage) is
+ * for; SOTTO_ERR_NOTFOUND past the last. The joiner looks each up in its own
+ * store of private parts. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_welcome_ref(struct sotto_bytes welcome, size_t i, struct sotto_ref *out);
+
+struct sotto_psk {
+    struct sotto_bytes id; /* of an external PSK (RFC 9420, section 8.4) */
+    struct sotto_bytes key;
+};
+
+struct sotto_psk_list {
+    const struct sotto_psk *items;
+    size_t count;
+};
+
+struct sotto_join {
+    struct sotto_bytes welcome;             /* MLSMessage */
+    struct sotto_bytes key_package_private; /* the matching one */
+    struct sotto_bytes ratchet_tree;        /* when not in the Welcome */
+    struct sotto_psk_list psks;             /* any that may be needed */
+};
+
+/* Joins by a Welcome (RFC 9420, section 12.4.3.1), with every check of the
+ * tree. SOTTO_ERR_NOTFOUND: the Welcome is not for this KeyPackage, or needs a
+ * PSK or a tree that is not given. Who is in the group is for the caller to
+ * judge, before it uses the group. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_join(struct sotto_mls *mls, const struct sotto_join *join,
+                 struct sotto_group **out);
+
+/* False once a commit that removed this member was merged: the group can then
+ * only be looked at and freed. */
+SOTTO_API bool sotto_group_active(const struct sotto_group *group);
+
+SOTTO_API uint16_t sotto_group_suite(const struct sotto_group *group);
+SOTTO_API uint64_t sotto_group_epoch(const struct sotto_group *group);
+SOTTO_API struct sotto_bytes sotto_group_id(const struct sotto_group *group);
+/* Equal at all members of an epoch and only there (RFC 9420, section 8.7). */
+SOTTO_API struct sotto_bytes
+sotto_group_epoch_authenticator(const struct sotto_group *group);
+/* The GroupContext's extensions, encoded: see sotto_extension_find(). */
+SOTTO_API struct sotto_bytes
+sotto_group_extensions(const struct sotto_group *group);
+
+SOTTO_API uint32_t sotto_group_own_leaf(const struct sotto_group *group);
+SOTTO_API uint32_t sotto_group_member_count(const struct sotto_group *group);
+/* Leaves of the tree, blank ones included: indices are below it. */
+SOTTO_API uint32_t sotto_group_leaf_count(const struct sotto_group *group);
+/* Describes a member; SOTTO_ERR_NOTFOUND: a blank leaf, or none. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_member(const struct sotto_group *group, uint32_t leaf,
+                   struct sotto_leaf *out);
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_find_member(const struct sotto_group *group,
+                        struct sotto_bytes signature_key, uint32_t *out_leaf);
+
+/* The MLS exporter (RFC 9420, section 8.5); `len` bytes, at most 255 hashes. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_export(struct sotto_group *group, const char *label,
+                   struct sotto_bytes context, size_t len,
+                   struct sotto_buf *out);
+
+/* A signed GroupInfo of this epoch (MLSMessage), with the ratchet tree in it or
+ * not, and the tree alone (RFC 9420, sections 12.4.3 and 12.4.3.3). */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_info(struct sotto_group *group, bool with_tree,
+                 struct sotto_buf *out);
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_ratchet_tree(const struct sotto_group *group,
+                         struct sotto_buf *out);
+
+/* Offers an external PSK, in case a commit names it. Kept in memory only. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_offer_psk(struct sotto_group *group, struct sotto_psk psk);
+
+/* ---- Sending ----------------------------------------------------------- */
+
+/* Encrypts an application message (a PrivateMessage). `authenticated_data` is
+ * signed but travels in the clear. The plaintext is padded so that content and
+ * padding fill a multiple of `bucket` bytes (0: no padding). The key is spent:
+ * save the group before the message leaves the machine. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err sotto_group_protect(
+    struct sotto_group *group, struct sotto_bytes authenticated_data,
+    struct sotto_bytes plaintext, size_t bucket, struct sotto_buf *out);
+
+/* An application proposal: AppEphemeral of draft-ietf-mls-extensions. It
+ * changes nothing; it is agreed data of the commit that carries it. */
+struct sotto_app_proposal {
+    uint16_t component;
+    struct sotto_bytes data;
+};
+
+/* A replacement of one's own leaf's data; what is empty stays. */
+struct sotto_leaf_change {
+    const struct sotto_extension_list *extensions;
+    struct sotto_bytes signature_private; /* both or none */
+    struct sotto_bytes signature_public;
+};
+
+/* What a commit does. All zero: a new path and nothing else (section 12.4). */
+struct sotto_commit {
+    const struct sotto_bytes *adds; /* KeyPackages (MLSMessage) */
+    size_t add_count;
+    const uint32_t *removes; /* leaves; never one's own */
+    size_t remove_count;
+    const struct sotto_extension_list *extensions; /* of the GroupContext:
+                                                      all of them; NULL: keep */
+    const struct sotto_app_proposal *app_proposals;
+    size_t app_proposal_count;
+    const struct sotto_bytes *psks; /* ids of offered external PSKs */
+    size_t psk_count;
+    bool use_pending;                     /* by reference: what
+                                             process() gave as proposals */
+    bool no_path;                         /* leave the path out where section
+                                             12.4 allows it (adds only) */
+    const struct sotto_leaf_change *leaf; /* NULL: only fresh keys */
+    struct sotto_bytes authenticated_data;
+    uint64_t now;        /* refuses KeyPackages outside their lifetime;
+                            0: no check */
+    bool public_message; /* default: PrivateMessage */
+    bool tree_outside;   /* default: the tree is in the Welcome */
+    size_t bucket;       /* pads a PrivateMessage as in protect() */
+};
+
+struct sotto_commit_out {
+    struct sotto_buf message;      /* MLSMessage for the group */
+    struct sotto_buf welcome;      /* MLSMessage; empty when nobody is added */
+    struct sotto_buf ratchet_tree; /* of the new epoch, when tree_outside */
+};
+SOTTO_API void sotto_commit_out_free(struct sotto_commit_out *out);
+
+/* Makes a commit and keeps it in the group as its one *pending commit*, which
+ * is saved with the group. The epoch does not change: process() recognises the
+ * pending commit when its bytes come back. It dies silently when another
+ * commit is merged. SOTTO_ERR_STATE: there is a pending commit already, or the
+ * group is not active. SOTTO_ERR_INVALID: the others would refuse it. A
+ * PrivateMessage spends a key: save the group before sending. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_commit(struct sotto_group *group, const struct sotto_commit *commit,
+                   struct sotto_commit_out *out);
+SOTTO_API bool sotto_group_has_pending(const struct sotto_group *group);
+/* Enters the epoch of the pending commit; SOTTO_ERR_STATE when there is none.
+ */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_merge_pending(struct sotto_group *group);
+SOTTO_API void sotto_group_drop_pending(struct sotto_group *group);
+
+enum sotto_proposal_kind {
+    SOTTO_PROPOSE_ADD,
+    SOTTO_PROPOSE_UPDATE, /* of oneself: fresh key, and `change` */
+    SOTTO_PROPOSE_REMOVE,
+    SOTTO_PROPOSE_EXTENSIONS,
+    SOTTO_PROPOSE_APP,
+    SOTTO_PROPOSE_PSK,
+};
+
+struct sotto_proposal {
+    enum sotto_proposal_kind kind;
+    struct sotto_bytes key_package;         /* add */
+    const struct sotto_leaf_change *change; /* update; may be NULL */
+    uint32_t leaf;                          /* remove */
+    struct sotto_extension_list extensions;
+    struct sotto_app_proposal app;
+    struct sotto_bytes psk_id;
+    struct sotto_bytes authenticated_data;
+    bool public_message;
+    size_t bucket;
+};
+
+/* Makes a standalone proposal (RFC 9420, section 12.1). It counts once its
+ * bytes come back and process() gives them as a proposal; commits of others may
+ * name it before. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_propose(struct sotto_group *group,
+                    const struct sotto_proposal *proposal,
+                    struct sotto_buf *out);
+
+/* ---- Receiving --------------------------------------------------------- */
+
+/*
+ * What a message was. Everything but an error of process() is one of these.
+ *
+ * Members that apply one log in one order must agree on which commits count,
+ * so the checks are ordered by who can make them:
+ *
+ *   1. What *everybody* sees: encoding, AEAD, signature, membership tag,
+ *      proposals, the new leaf, the shape of the path, parent and tree hashes.
+ *      A failure is an error, the same for all: skip the message.
+ *   2. What only *this device* sees: its path secret does not decrypt or does
+ *      not lead to the public keys of the path; a PSK that it does not have.
+ *      The outcome is SOTTO_CANNOT_APPLY (RFC 9420, section 16.12): others may
+ *      have moved on, so rejoin. The group stays as it was; if messages of
+ *      its epoch by several members follow, the commit failed for all.
+ *   3. What everybody sees *who passed 2*: the confirmation tag. With equal
+ *      public keys all hold the same commit secret, so a wrong tag is an error,
+ *      the same for all.
+ *
+ * A member that a commit removes cannot check 2 and 3 and gets SOTTO_COMMIT.
+ */
+enum sotto_outcome {
+    SOTTO_APPLICATION = 1, /* content, authenticated_data, sender */
+    SOTTO_PROPOSAL,        /* kept for commits of this epoch */
+    SOTTO_COMMIT,          /* staged: look, then merge or drop it */
+    SOTTO_OWN_COMMIT,      /* the pending commit: sotto_group_merge_pending() */
+    SOTTO_OWN_MESSAGE,     /* by this leaf, and it cannot be opened by it: an
+                              echo, or this state is an old copy */
+    SOTTO_DUPLICATE,       /* a generation that was used already */
+    SOTTO_FUTURE_EPOCH,    /* something before it is missing */
+    SOTTO_TOO_OLD,         /* an epoch or generation whose keys are gone */
+    SOTTO_WRONG_GROUP,
+    SOTTO_CANNOT_APPLY, /* valid to others, as far as one can see */
+};
+
+struct sotto_staged;
+
+struct sotto_result {
+    enum sotto_outcome outcome;
+    uint64_t epoch;                      /* of the message */
+    uint32_t sender;                     /* leaf, where a sender is known */
+    struct sotto_buf authenticated_data; /* of what was authenticated */
+    struct sotto_buf content;            /* application data, or an encoded
+                                            Proposal */
+    struct sotto_staged *staged;         /* with SOTTO_COMMIT */
+};
+SOTTO_API void sotto_result_free(struct sotto_result *result);
+
+/* Processes a PublicMessage or PrivateMessage (MLSMessage). An error is about
+ * the message, never about this device: MALFORMED, INVALID, AUTH and LIMIT are
+ * the same for all members (see above), so skip it; NOMEM and IO say nothing
+ * about the message: try again; STATE: the group is not active. When a key was
+ * spent, also on a message that proved invalid, the group has unsaved state. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_process(struct sotto_group *group, struct sotto_bytes message,
+                    struct sotto_result *out);
+
+/* What the cleartext of a message says, without any check. */
+struct sotto_message_view {
+    uint16_t wire_format; /* RFC 9420, section 6: 1 public, 2 private, … */
+    uint8_t content_type; /* 1 application, 2 proposal, 3 commit */
+    uint64_t epoch;
+    struct sotto_bytes group_id;
+    struct sotto_bytes authenticated_data;
+};
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_message_peek(struct sotto_bytes message, struct sotto_message_view *out);
+
+/* ---- Staged commits ---------------------------------------------------- */
+
+enum sotto_change_kind {
+    SOTTO_CHANGE_ADD = 1,    /* leaf, after, key_package */
+    SOTTO_CHANGE_UPDATE,     /* leaf, before, after */
+    SOTTO_CHANGE_REMOVE,     /* leaf, before */
+    SOTTO_CHANGE_PATH,       /* leaf (the committer), before, after */
+    SOTTO_CHANGE_EXTENSIONS, /* data: the new encoded GroupContext extensions */
+    SOTTO_CHANGE_APP,        /* component, data */
+    SOTTO_CHANGE_PSK,        /* data: the external PSK's id */
+};
+
+struct sotto_change {
+    enum sotto_change_kind kind;
+    uint32_t by; /* leaf of the proposer: not always the committer */
+    bool by_reference;
+    uint32_t leaf;
+    struct sotto_leaf before;
+    struct sotto_leaf after;
+    struct sotto_bytes key_package; /* KeyPackage, not an MLSMessage */
+    uint16_t component;
+    struct sotto_bytes data;
+};
+
+/* Describes the i-th change, in the order of the commit's list with the path
+ * last; SOTTO_ERR_NOTFOUND past the last. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_staged_change(const struct sotto_staged *staged, size_t i,
+                    struct sotto_change *out);
+SOTTO_API uint32_t sotto_staged_committer(const struct sotto_staged *staged);
+SOTTO_API bool sotto_staged_removes_me(const struct sotto_staged *staged);
+SOTTO_API bool sotto_staged_has_path(const struct sotto_staged *staged);
+/* Members of the new epoch, and its extensions: what the group will be. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_staged_member(const struct sotto_staged *staged, uint32_t leaf,
+                    struct sotto_leaf *out);
+SOTTO_API uint32_t sotto_staged_leaf_count(const struct sotto_staged *staged);
+SOTTO_API struct sotto_bytes
+sotto_staged_extensions(const struct sotto_staged *staged);
+/* The same views of one's own pending commit; NULL when there is none. The
+ * group keeps it. */
+SOTTO_API const struct sotto_staged *
+sotto_group_pending(const struct sotto_group *group);
+
+/* Enters the staged epoch and frees `*staged`. SOTTO_ERR_STATE: the group has
+ * changed its epoch since, or is another one. It needs no memory. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_merge(struct sotto_group *group, struct sotto_staged **staged);
+/* Drops a staged commit; nothing is left of it. */
+SOTTO_API void sotto_staged_free(struct sotto_staged **staged);
+
+/* ---- Storing ----------------------------------------------------------- */
+
+/*
+ * A group is stored as a few kinds of records under the caller's own key for
+ * the group. They hold secrets: encrypt the store. All puts and deletes of one
+ * save belong in one transaction with what the caller did with the message;
+ * if that transaction fails after save() succeeded, free the group and load it
+ * again. Sending rewrites only the SEND record, of some 200 bytes at any size
+ * of the group.
+ */
+enum sotto_record {
+    SOTTO_RECORD_EPOCH = 1, /* GroupContext, tree, secrets of the epoch */
+    SOTTO_RECORD_SEND,      /* own ratchets */
+    SOTTO_RECORD_RECEIVE,   /* others' ratchets, indexed by chunk */
+    SOTTO_RECORD_PENDING,   /* the pending commit */
+    SOTTO_RECORD_PROPOSALS, /* proposals of this epoch */
+};
+
+struct sotto_store {
+    void *ctx;
+    /* Writes or replaces a record. */
+    enum sotto_err (*put)(void *ctx, enum sotto_record kind, uint32_t index,
+                          struct sotto_bytes value);
+    /* Deletes a record; one that is not there is no error. */
+    enum sotto_err (*del)(void *ctx, enum sotto_record kind, uint32_t index);
+    /* Lends a record until the next call; SOTTO_ERR_NOTFOUND when absent. */
+    enum sotto_err (*get)(void *ctx, enum sotto_record kind, uint32_t index,
+                          struct sotto_bytes *out);
+};
+
+/* Writes what has changed since the last save or load. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_save(struct sotto_group *group, const struct sotto_store *store);
+/* Reads a group. SOTTO_ERR_NOTFOUND: no epoch record. SOTTO_ERR_INVALID: of a
+ * format version that this library does not know. SOTTO_ERR_MALFORMED: damaged.
+ */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_load(struct sotto_mls *mls, const struct sotto_store *store,
+                 struct sotto_group **out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
