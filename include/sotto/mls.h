@@ -49,7 +49,7 @@ enum sotto_err {
     SOTTO_ERR_STATE,     /* right, but not now (see the function) */
     SOTTO_ERR_NOTFOUND,
     SOTTO_ERR_EXISTS,
-    SOTTO_ERR_IO,          /* the store or the random source refused */
+    SOTTO_ERR_IO,          /* the store refused */
     SOTTO_ERR_USAGE = 100, /* the caller's mistake */
 };
 
@@ -72,10 +72,10 @@ struct sotto_buf {
 /* Wipes and frees. */
 SOTTO_API void sotto_buf_free(struct sotto_buf *buf);
 
-/* A source of random bytes, unpredictable to others; returns SOTTO_OK or
- * SOTTO_ERR_IO. */
+/* A source of random bytes, unpredictable to others. It cannot fail: one that
+ * is broken has to end the process. */
 struct sotto_random {
-    enum sotto_err (*fill)(void *ctx, uint8_t *out, size_t len);
+    void (*fill)(void *ctx, uint8_t *out, size_t len);
     void *ctx;
 };
 
