@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A child process that shares a socket with its parent, and what both do so
+ * that their memory stays their own. */
+#pragma once
+
+#include "base/problem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct child {
+    pid_t pid; /* 0: none */
+    int pid_fd;
+    int socket; /* non-blocking stream socket to the child */
+};
+
+/* Forks; the child runs `run(ctx, socket)` with its end of the socket and exits
+ * with what it returns. Each end sees the end of file when the other dies. */
+MUST_USE enum err process_spawn(int (*run)(void *ctx, int socket), void *ctx,
+                                struct child *out_child, struct problem *p);
+
+/* Waits at most `timeout_ms` for the end. ERR_STATE: still runs. `out_status`
+ * is the exit status, or 128 + the signal that killed it. */
+MUST_USE enum err process_wait(struct child *child, int timeout_ms,
+                               int *out_status);
+
+/* Kills it if it runs, reaps it, closes its descriptors. */
+void process_end(struct child *child);
+
+/* For processes that hold keys: no core dump, no ptrace by others, no new
+ * privileges, no SIGPIPE. */
+MUST_USE enum err process_harden(struct problem *p);
+
+/* Raises the limit of open descriptors as far as allowed; returns it. */
+uint64_t process_descriptors(void);
