@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define FIRST_CAP 256U
@@ -46,4 +47,33 @@ enum err buf_extend(struct buf *b, size_t len)
     }
     b->len += len;
     return OK;
+}
+
+enum err buf_append(struct buf *to, struct bytes b)
+{
+    TRY(buf_extend(to, b.len));
+    if (b.len > 0)
+        memcpy(to->data + to->len - b.len, b.data, b.len);
+    return OK;
+}
+
+enum err buf_copy(struct buf *to, struct bytes b)
+{
+    size_t old = to->len;
+    if (b.len > to->max)
+        return ERR_LIMIT;
+    if (b.len > old)
+        TRY(buf_extend(to, b.len - old));
+    if (b.len > 0)
+        memcpy(to->data, b.data, b.len);
+    buf_truncate(to, b.len);
+    return OK;
+}
+
+void buf_truncate(struct buf *b, size_t len)
+{
+    assert(len <= b->len);
+    if (len < b->len)
+        explicit_bzero(b->data + len, b->len - len);
+    b->len = len;
 }

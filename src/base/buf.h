@@ -24,3 +24,12 @@ struct bytes buf_bytes(const struct buf *b);
 
 /* Adds `len` zero bytes at the end. */
 MUST_USE enum err buf_extend(struct buf *b, size_t len);
+
+/* Adds a copy of `b`, which must not lie in `to` itself. */
+MUST_USE enum err buf_append(struct buf *to, struct bytes b);
+
+/* Replaces the content by a copy of `b`, which must not lie in `to`. */
+MUST_USE enum err buf_copy(struct buf *to, struct bytes b);
+
+/* Cuts the content to its first `len` bytes and wipes the rest. */
+void buf_truncate(struct buf *b, size_t len);

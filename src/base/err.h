@@ -13,10 +13,13 @@ enum err {
     ERR_INVALID,   /* parses, but breaks a rule of the protocol */
     ERR_AUTH,      /* a signature, MAC or AEAD does not verify */
     ERR_STATE,     /* valid, but not now */
-    ERR_NOTFOUND,
-    ERR_EXISTS,
-    ERR_IO, /* the system refused */
+    ERR_NOTFOUND,  /* no such thing */
+    ERR_EXISTS,    /* there already */
+    ERR_IO,        /* the system refused */
 };
+
+/* Names an error in a few words, for logs and messages. */
+const char *err_text(enum err err);
 
 /* Runs a fallible call and passes its failure up. */
 #define TRY(call)               \

@@ -26,4 +26,6 @@ void mem_free(void *block, size_t size)
     free(block);
 }
 
+void mem_drop(void *block) { free(block); }
+
 void mem_fail_after(unsigned n) { countdown = n + 1; }

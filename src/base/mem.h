@@ -9,5 +9,8 @@ void *mem_alloc(size_t size);
 /* Wipes and frees a block of `size` bytes; does nothing for NULL. */
 void mem_free(void *block, size_t size);
 
+/* Frees a block without wiping: for bulk data that was never secret. */
+void mem_drop(void *block);
+
 /* Makes the (n+1)th allocation from now fail, once. For tests. */
 void mem_fail_after(unsigned n);
