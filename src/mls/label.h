@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The labelled operations of RFC 9420: every use of a key is bound to what it
+ * is for, by a label with the prefix "MLS 1.0 ". Labels are C strings.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/random.h"
+#include "base/secret.h"
+#include "crypto/crypto.h"
+#include "crypto/hash.h"
+#include "crypto/suite.h"
+#include "mls/objects.h"
+
+/* RFC 9420, section 8: ExpandWithLabel, DeriveSecret, DeriveTreeSecret */
+MUST_USE enum err expand_with_label(struct crypto *c, const struct suite *s,
+                                    const struct secret *secret,
+                                    const char *label, struct bytes context,
+                                    size_t len, struct secret *out);
+MUST_USE enum err derive_secret(struct crypto *c, const struct suite *s,
+                                const struct secret *secret, const char *label,
+                                struct secret *out);
+MUST_USE enum err derive_tree_secret(struct crypto *c, const struct suite *s,
+                                     const struct secret *secret,
+                                     const char *label, uint32_t generation,
+                                     size_t len, struct secret *out);
+
+/* RFC 9420, section 5.1.2; appends to `signature` */
+MUST_USE enum err sign_with_label(struct crypto *c, const struct suite *s,
+                                  const struct secret *key, const char *label,
+                                  struct bytes content, struct buf *signature);
+/* ERR_AUTH when the signature does not verify. */
+MUST_USE enum err verify_with_label(struct crypto *c, const struct suite *s,
+                                    struct bytes key, const char *label,
+                                    struct bytes content,
+                                    struct bytes signature);
+
+/* RFC 9420, section 5.1.3; writes an HPKECiphertext */
+MUST_USE enum err encrypt_with_label(struct crypto *c, const struct suite *s,
+                                     const struct random *rnd, struct bytes key,
+                                     const char *label, struct bytes context,
+                                     struct bytes plaintext, struct writer *w);
+MUST_USE enum err decrypt_with_label(struct crypto *c, const struct suite *s,
+                                     const struct secret *key,
+                                     const char *label, struct bytes context,
+                                     const struct hpke_ciphertext *ciphertext,
+                                     struct buf *plaintext);
+
+/* RFC 9420, section 5.2 */
+MUST_USE enum err ref_hash(struct crypto *c, const struct suite *s,
+                           const char *label, struct bytes value,
+                           struct digest *out);
+MUST_USE enum err key_package_ref(struct crypto *c, const struct suite *s,
+                                  struct bytes key_package, struct digest *out);
+/* Of an AuthenticatedContent that holds a proposal. */
+MUST_USE enum err proposal_ref(struct crypto *c, const struct suite *s,
+                               struct bytes authenticated_content,
+                               struct digest *out);
