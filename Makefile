@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# A thin front: what happens is in meson.build and in scripts/.
+# A target's line after ## is what `make` prints about it.
+
+SEEDS ?= 300
+FUZZ_SECONDS ?= 60
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+	    awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+deps: ## fetch what the build needs (Debian)
+	@scripts/deps
+
+dev-deps:
+	@scripts/deps --dev
+
+build/build.ninja: | deps
+	meson setup build
+
+all: deps build/build.ninja ## build everything
+	ninja -C build
+
+test: dev-deps ## both builds, all tests, lint; the last line counts them
+	@scripts/test-all
+
+check-all: dev-deps ## test, and what takes long: slow suites, mutants, fuzzing
+	@scripts/test-all --slow
+	@scripts/mutants
+	@scripts/fuzz --seconds $(FUZZ_SECONDS)
+
+test-bare: ## make demo and make test on fresh Debian 12 and 13 (root)
+	@scripts/test-bare
+
+mutants: dev-deps ## every planted fault is found by the test that it names
+	@scripts/mutants
+
+fuzz: dev-deps ## each fuzz target for FUZZ_SECONDS, and its planted bug
+	@scripts/fuzz --seconds $(FUZZ_SECONDS)
+
+lint: dev-deps ## the rules of the style that a script can check
+	@scripts/lint
+
+format: dev-deps ## lay out all C files
+	@git ls-files '*.c' '*.h' | xargs clang-format-19 -i
+
+install: all ## install the programs and man pages (DESTDIR= for a package)
+	meson install -C build --no-rebuild
+
+clean: ## remove the build folders
+	rm -rf build build-asan build-fuzz
+
+.PHONY: help deps dev-deps all test check-all test-bare mutants fuzz lint \
+	format install clean
