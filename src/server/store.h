@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the core asks of a store. An operation is one whole rule of the server
+ * (an append with its idempotency key, its `after` and its lists of
+ * subscriptions), so that any database can carry it out in one transaction or
+ * one statement. The interface is asynchronous: operations are submitted, a
+ * flush makes them durable in the order of their submission, and each comes
+ * back from poll after that, in the same order, with the answer in it.
+ *
+ * When a store cannot make an operation durable, its status is BUSY and nothing
+ * of it is there.
+ */
+#pragma once
+
+#include "proto/entry.h"
+#include "proto/message.h"
+
+struct problem;
+
+/* Operations of the core's own, beside the methods of the protocol. */
+enum {
+    STORE_NEWEST_STATE = 0x8000, /* of `account`; NOTFOUND */
+    STORE_INVITE_ADD,            /* `invite_hash` */
+    STORE_COLLECT,               /* delete some of what nobody needs */
+};
+
+struct store_op {
+    struct store_op *next; /* the holder's: core, then store, then core */
+
+    /* What to do: set by the core. All bytes outlive the operation. */
+    uint16_t rule; /* enum method, or one of the above */
+    struct request request;
+    uint64_t now; /* seconds since 1970 */
+    uint32_t day; /* the same in days: all that most rows get to know */
+    struct bytes cap_hash;    /* of access.cap or contact_cap; empty: none */
+    struct bytes account;     /* whose; of the identified lane, or computed */
+    struct bytes device;      /* whose; of the identified lane */
+    struct bytes invite_hash; /* register; empty: none is needed */
+    struct bytes devices;     /* register, state_append: all ids of the state */
+    uint64_t version;         /* state_append: of the state that is added */
+    struct commit_data commit; /* append of a commit */
+
+    /* What came of it: set by the store. */
+    struct answer answer; /* borrows from `data`; a status for core's own */
+    struct buf data;      /* also the state, for STORE_NEWEST_STATE */
+    uint64_t seq;         /* inbox_append: the item's; 0: it was there */
+};
+
+struct store {
+    void *ctx;
+    void (*submit)(void *ctx, struct store_op *op);
+    /* Starts to make durable what was submitted; need not wait for it. */
+    void (*flush)(void *ctx);
+    /* Returns the next operation that is done, or NULL. */
+    struct store_op *(*poll)(void *ctx);
+    /* Why something was last BUSY; never NULL. */
+    const struct problem *(*problem)(void *ctx);
+};

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store on SQLite: a file per kind of object, so that no transaction, page
+ * or row ties an account to a channel, and a folder of blobs. A flush is one
+ * transaction per file; each operation writes to one file only, so a crash
+ * between two files leaves none half done.
+ *
+ *     accounts.db   accounts, states, key packages, invites, spent work
+ *     inboxes.db    sealed items
+ *     channels.db   channels, subscriptions, entries, idempotency keys
+ *     blobs.db      which blobs there are, up to where, until when
+ *     blobs/        their content: a file is durable before its row says so
+ */
+#pragma once
+
+#include "server/store.h"
+#include "sql/sql.h"
+
+struct store_sqlite;
+
+/* Quotas that outlive the process; zero fields take the value in brackets. */
+struct store_quotas {
+    uint32_t retention_days; /* of entries, items, keys [30] */
+    uint32_t subscriptions;  /* of a channel [SUBSCRIPTIONS_MAX] */
+    uint64_t channel_bytes;  /* of stored bodies [256 MiB] */
+    uint64_t blob_bytes;     /* of one blob [4 GiB] */
+    uint64_t blobs_bytes;    /* of all blobs together [64 GiB] */
+    uint32_t inbox_items;    /* of one inbox [512] */
+    uint32_t stranger_takes; /* key packages of an account a day [20] */
+    uint32_t stranger_items; /* of an inbox a day [20] */
+    uint32_t contact_takes;  /* with the capability, a day [1000] */
+    uint32_t chain_states;   /* of an account [1024] */
+};
+
+struct store_sqlite_config {
+    const char *dir; /* an existing folder; NULL: in memory, for tests */
+    const char *vfs; /* NULL: the system's; otherwise blobs are rows, too */
+    bool exclusive;  /* the files cannot be opened by anybody else meanwhile */
+    bool existing;   /* create nothing */
+    uint64_t max_bytes; /* of each file, as if the disk were full; 0: none */
+    struct store_quotas quotas;
+};
+
+MUST_USE enum err store_sqlite_open(const struct store_sqlite_config *config,
+                                    struct problem *problem,
+                                    struct store_sqlite **out);
+void store_sqlite_close(struct store_sqlite **s);
+
+/* The store as the core sees it; `s` must outlive it. */
+struct store store_sqlite_store(struct store_sqlite *s);
+
+/* For simulations: called around the commit of each file, with the file's name
+ * ("accounts", …) as the transaction's. */
+void store_sqlite_hook(struct store_sqlite *s, struct sql_hook hook);
+
+/*
+ * Reads everything and checks that it fits together: pages, sequence numbers,
+ * cursors, blobs and their files. ERR_IO with PROBLEM_DAMAGED, and what is
+ * wrong, at the first fault.
+ */
+MUST_USE enum err store_sqlite_check(struct store_sqlite *s,
+                                     struct problem *problem);
