@@ -88,6 +88,13 @@ void reader_leave(struct reader *r, struct bytes after)
         r->rest = after;
 }
 
+struct bytes reader_since(const struct reader *r, struct bytes start)
+{
+    if (r->err != OK)
+        return (struct bytes){0};
+    return (struct bytes){start.data, start.len - r->rest.len};
+}
+
 enum err reader_finish(const struct reader *r)
 {
     return r->err == OK && reader_more(r) ? ERR_MALFORMED : r->err;
@@ -109,6 +116,20 @@ static void put_uint(uint8_t *at, uint64_t v, size_t size)
 {
     for (size_t i = size; i-- > 0; v >>= 8)
         at[i] = (uint8_t)v;
+}
+
+static void put_header(uint8_t *at, size_t len, size_t size)
+{
+    put_uint(at, len, size);
+    at[0] |= (uint8_t)(size / 2 << 6); /* size 1, 2, 4: prefix 0, 1, 2 */
+}
+
+struct bytes wire_header(size_t len, uint8_t room[WIRE_HEADER_MAX])
+{
+    size_t size = header_size(len);
+    if (size > 0)
+        put_header(room, len, size);
+    return (struct bytes){room, size};
 }
 
 static void write_uint(struct writer *w, uint64_t v, size_t size)
@@ -153,8 +174,7 @@ void writer_leave(struct writer *w, size_t start)
         return;
     uint8_t *header = w->out->data + start - 1;
     memmove(header + size, header + 1, len);
-    put_uint(header, len, size);
-    header[0] |= (uint8_t)(size / 2 << 6); /* size 1, 2, 4: prefix 0, 1, 2 */
+    put_header(header, len, size);
 }
 
 enum err writer_finish(const struct writer *w) { return w->err; }

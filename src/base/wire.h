@@ -13,7 +13,8 @@
 
 #include <stdbool.h>
 
-#define WIRE_VEC_MAX 0x3fffffffU /* the longest vector, in bytes */
+#define WIRE_VEC_MAX    0x3fffffffU /* the longest vector, in bytes */
+#define WIRE_HEADER_MAX 4U          /* bytes of a vector's header */
 
 struct reader {
     struct bytes rest; /* not yet read; a failure empties it */
@@ -45,6 +46,10 @@ struct bytes reader_enter(struct reader *r);
 bool reader_more(const struct reader *r);
 void reader_leave(struct reader *r, struct bytes after);
 
+/* Returns what was read since `rest` was `start`: the encoding of a struct,
+ * which is signed or hashed as it came. */
+struct bytes reader_since(const struct reader *r, struct bytes start);
+
 /* Returns the first failure, or ERR_MALFORMED when something is left. */
 MUST_USE enum err reader_finish(const struct reader *r);
 
@@ -69,3 +74,7 @@ void writer_leave(struct writer *w, size_t start);
 
 /* Returns the first failure; then `out` holds no complete encoding. */
 MUST_USE enum err writer_finish(const struct writer *w);
+
+/* Makes the header of a vector of `len` bytes alone, in `room`, to hash a
+ * vector where it lies. Empty when it is too long. */
+struct bytes wire_header(size_t len, uint8_t room[WIRE_HEADER_MAX]);

@@ -127,6 +127,34 @@ static void stops_at_the_limit(void)
     CHECK_UINT(encode(&full, 0), ERR_LIMIT);
 }
 
+static void header_alone_is_that_of_the_vector(void)
+{
+    static const size_t sizes[] = {0, 1, 0x3f, 0x40, 0x3fff, 0x4000};
+    static const uint8_t content[0x4000];
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        CLEANUP(buf_clear) struct buf out = buf_new(1U << 16);
+        struct writer w = writer_to(&out);
+        writer_vec(&w, (struct bytes){content, sizes[i]});
+        uint8_t room[WIRE_HEADER_MAX];
+        struct bytes header = wire_header(sizes[i], room);
+        CHECK_UINT(header.len + sizes[i], out.len);
+        CHECK_BYTES(header, ((struct bytes){out.data, header.len}));
+    }
+    uint8_t room[WIRE_HEADER_MAX];
+    CHECK_UINT(wire_header((size_t)WIRE_VEC_MAX + 1, room).len, 0);
+}
+
+static void since_is_the_encoding_of_what_was_read(void)
+{
+    struct reader r = reader_of(BYTES_LIT("\x01\x02xyz"));
+    (void)reader_u8(&r);
+    struct bytes start = r.rest;
+    (void)reader_vec(&r);
+    CHECK_BYTES(reader_since(&r, start), BYTES_LIT("\x02xy"));
+    reader_fail(&r, ERR_LIMIT);
+    CHECK_UINT(reader_since(&r, start).len, 0);
+}
+
 static void survives_each_allocation_failure(void)
 {
     enum err err = ERR_NOMEM;
@@ -147,6 +175,8 @@ static const struct test tests[] = {
     TEST(reads_what_it_wrote),
     TEST(integers_are_big_endian),
     TEST(stops_at_the_limit),
+    TEST(header_alone_is_that_of_the_vector),
+    TEST(since_is_the_encoding_of_what_was_read),
     TEST(survives_each_allocation_failure),
 };
 TEST_MAIN(tests)

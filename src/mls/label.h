@@ -13,18 +13,25 @@
 #include "crypto/suite.h"
 #include "mls/objects.h"
 
-/* RFC 9420, section 8: ExpandWithLabel, DeriveSecret, DeriveTreeSecret */
+/* RFC 9420, section 8; the label is without its prefix */
+struct kdf_label {
+    struct bytes label;
+    struct bytes context;
+    size_t len; /* of what is derived, <= SECRET_MAX */
+};
 MUST_USE enum err expand_with_label(struct crypto *c, const struct suite *s,
                                     const struct secret *secret,
-                                    const char *label, struct bytes context,
-                                    size_t len, struct secret *out);
+                                    const struct kdf_label *l,
+                                    struct secret *out);
+/* As long as a hash, without context. */
 MUST_USE enum err derive_secret(struct crypto *c, const struct suite *s,
                                 const struct secret *secret, const char *label,
                                 struct secret *out);
+/* RFC 9420, section 9.1: the context is the generation. */
 MUST_USE enum err derive_tree_secret(struct crypto *c, const struct suite *s,
                                      const struct secret *secret,
-                                     const char *label, uint32_t generation,
-                                     size_t len, struct secret *out);
+                                     struct kdf_label l, uint32_t generation,
+                                     struct secret *out);
 
 /* RFC 9420, section 5.1.2; appends to `signature` */
 MUST_USE enum err sign_with_label(struct crypto *c, const struct suite *s,
@@ -36,14 +43,21 @@ MUST_USE enum err verify_with_label(struct crypto *c, const struct suite *s,
                                     struct bytes content,
                                     struct bytes signature);
 
-/* RFC 9420, section 5.1.3; writes an HPKECiphertext */
+/* RFC 9420, section 5.1.3: what both sides of an HPKE message know */
+struct seal_label {
+    const char *label;
+    struct bytes context;
+    struct bytes public_key; /* the receiver's; when empty, opening is slower */
+};
+/* Writes an HPKECiphertext. */
 MUST_USE enum err encrypt_with_label(struct crypto *c, const struct suite *s,
-                                     const struct random *rnd, struct bytes key,
-                                     const char *label, struct bytes context,
+                                     const struct random *rnd,
+                                     const struct seal_label *l,
                                      struct bytes plaintext, struct writer *w);
+/* Appends to `plaintext`. */
 MUST_USE enum err decrypt_with_label(struct crypto *c, const struct suite *s,
                                      const struct secret *key,
-                                     const char *label, struct bytes context,
+                                     const struct seal_label *l,
                                      const struct hpke_ciphertext *ciphertext,
                                      struct buf *plaintext);
 

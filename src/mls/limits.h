@@ -9,6 +9,7 @@
 #define MLS_CAPABILITIES_MAX 256U                   /* in one list */
 #define MLS_CERTIFICATES_MAX 16U                    /* in one chain */
 #define MLS_PSKS_MAX         64U                    /* in one commit */
+#define MLS_PROPOSALS_MAX    MLS_LEAVES_MAX         /* in one commit */
 #define MLS_LEAF_MAX         (64U * 1024)           /* bytes of a LeafNode */
 #define MLS_LABEL_MAX        (16U * 1024 * 1024) /* a signed or sealed text */
 #define MLS_MESSAGE_MAX      (64U * 1024 * 1024) /* any one object */

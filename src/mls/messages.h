@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "mls/objects.h"
+#include "mls/proposal.h"
 
 enum wire_format {
     WIRE_PUBLIC_MESSAGE = 1,

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "mls/label.h"
+#include "mls/proposal.h"
 
 struct epoch_secrets {
     struct secret sender_data_secret;
@@ -52,10 +53,10 @@ MUST_USE enum err schedule_first(struct crypto *c, const struct suite *s,
                                  struct epoch_secrets *out);
 
 /* RFC 9420, section 8.5 */
+/* Appends l->len bytes, of any number. */
 MUST_USE enum err schedule_export(struct crypto *c, const struct suite *s,
                                   const struct epoch_secrets *es,
-                                  struct bytes label, struct bytes context,
-                                  size_t len, struct secret *out);
+                                  const struct kdf_label *l, struct buf *out);
 /* RFC 9420, section 8.3: the key pair of external commits */
 MUST_USE enum err schedule_external(struct crypto *c, const struct suite *s,
                                     const struct epoch_secrets *es,

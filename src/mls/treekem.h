@@ -45,19 +45,31 @@ struct new_path {
 };
 void new_path_clear(struct new_path *np);
 
-/* Makes a path from `p->leaf` in the fork. `leaf` is what the new leaf shall
- * be, but for its keys that this draws or computes: encryption_key, source,
- * parent_hash, signature. Changes `p` to the new keys. */
+/* What the committer's new leaf shall be. */
+struct new_leaf {
+    const struct leaf_node *leaf; /* encryption_key, source, parent_hash and
+                                   * signature are not taken from it */
+    const struct secret *signature_key;
+    struct bytes group_id;
+};
+/* Makes a path from `p->leaf` in the fork. Changes `p` to the new keys. */
 MUST_USE enum err treekem_create(struct crypto *c, const struct random *rnd,
                                  struct tree *t, struct tree_private *p,
-                                 const struct leaf_node *leaf,
-                                 const struct secret *signature_key,
-                                 struct bytes group_id, struct new_path *out);
-/* Writes the UpdatePath. `added`: leaves that get their secret by Welcome. */
+                                 const struct new_leaf *leaf,
+                                 struct new_path *out);
+
+/* What a path belongs to. */
+struct path_scope {
+    uint32_t sender;            /* leaf index of the committer */
+    struct bytes group_id;      /* for merge */
+    struct bytes group_context; /* provisional, encoded; for seal and open */
+    struct leaf_set added;      /* leaves that get their secret by Welcome */
+};
+/* Writes the UpdatePath. */
 MUST_USE enum err treekem_seal(struct crypto *c, const struct random *rnd,
                                const struct tree *t, const struct new_path *np,
-                               struct bytes group_context,
-                               struct leaf_set added, struct writer *w);
+                               const struct path_scope *scope,
+                               struct writer *w);
 /* The path secret for the Welcome of an added leaf: that of the lowest path
  * node above both. NULL: none. */
 const struct secret *treekem_secret_for(const struct new_path *np,
@@ -66,15 +78,14 @@ const struct secret *treekem_secret_for(const struct new_path *np,
 /* Checks an UpdatePath against the fork and merges it: shape, new keys in no
  * node, source and signature of the leaf, parent hashes. */
 MUST_USE enum err treekem_merge(struct crypto *c, struct tree *t,
-                                uint32_t sender, const struct update_path *up,
-                                struct bytes group_id, struct leaf_set added);
+                                const struct update_path *up,
+                                const struct path_scope *scope);
 /* Opens the one ciphertext that is for us, after treekem_merge. `p` then has
  * the new keys; it is unchanged on failure. */
 MUST_USE enum err treekem_open(struct crypto *c, const struct tree *t,
-                               struct tree_private *p, uint32_t sender,
+                               struct tree_private *p,
                                const struct update_path *up,
-                               struct bytes group_context,
-                               struct leaf_set added,
+                               const struct path_scope *scope,
                                struct secret *commit_secret);
 /* A joiner with the path secret from its Welcome: sets the keys from the
  * lowest common ancestor with the committer up. */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mls/label.h"
+
+#include "crypto/hpke.h"
+#include "crypto/sign.h"
+
+#define PREFIX BYTES_LIT("MLS 1.0 ")
+
+/* struct { uint16 length; opaque label<V>; opaque context<V>; } KDFLabel */
+enum err expand_with_label(struct crypto *c, const struct suite *s,
+                           const struct secret *secret,
+                           const struct kdf_label *l, struct secret *out)
+{
+    if (l->len > SECRET_MAX)
+        return ERR_LIMIT;
+    uint8_t length[2] = {(uint8_t)(l->len >> 8), (uint8_t)l->len};
+    uint8_t label_room[WIRE_HEADER_MAX];
+    uint8_t context_room[WIRE_HEADER_MAX];
+    struct bytes label = wire_header(PREFIX.len + l->label.len, label_room);
+    struct bytes context = wire_header(l->context.len, context_room);
+    if (label.len == 0 || context.len == 0)
+        return ERR_LIMIT;
+    return hkdf_expand(c, s->hash, secret,
+                       PARTS(BYTES_ARRAY(length), label, PREFIX, l->label,
+                             context, l->context),
+                       l->len, out);
+}
+
+enum err derive_secret(struct crypto *c, const struct suite *s,
+                       const struct secret *secret, const char *label,
+                       struct secret *out)
+{
+    struct kdf_label l = {.label = bytes_str(label), .len = s->nh};
+    return expand_with_label(c, s, secret, &l, out);
+}
+
+enum err derive_tree_secret(struct crypto *c, const struct suite *s,
+                            const struct secret *secret, struct kdf_label l,
+                            uint32_t generation, struct secret *out)
+{
+    uint8_t context[4] = {(uint8_t)(generation >> 24),
+                          (uint8_t)(generation >> 16),
+                          (uint8_t)(generation >> 8), (uint8_t)generation};
+    l.context = BYTES_ARRAY(context);
+    return expand_with_label(c, s, secret, &l, out);
+}
+
+/* Both SignContent and EncryptContext: { opaque label<V>; opaque content<V>; }
+ * with the prefix in the label. */
+static enum err write_labelled(struct buf *out, const char *label,
+                               struct bytes content)
+{
+    struct writer w = writer_to(out);
+    size_t start = writer_enter(&w);
+    writer_raw(&w, PREFIX);
+    writer_raw(&w, bytes_str(label));
+    writer_leave(&w, start);
+    writer_vec(&w, content);
+    return writer_finish(&w);
+}
+
+enum err sign_with_label(struct crypto *c, const struct suite *s,
+                         const struct secret *key, const char *label,
+                         struct bytes content, struct buf *signature)
+{
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_LABEL_MAX);
+    TRY(write_labelled(&text, label, content));
+    return sign(c, s->sign, key, buf_bytes(&text), signature);
+}
+
+enum err verify_with_label(struct crypto *c, const struct suite *s,
+                           struct bytes key, const char *label,
+                           struct bytes content, struct bytes signature)
+{
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_LABEL_MAX);
+    TRY(write_labelled(&text, label, content));
+    return sign_verify(c, s->sign, key, buf_bytes(&text), signature);
+}
+
+enum err encrypt_with_label(struct crypto *c, const struct suite *s,
+                            const struct random *rnd,
+                            const struct seal_label *l, struct bytes plaintext,
+                            struct writer *w)
+{
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf enc = buf_new(s->nenc);
+    CLEANUP(buf_clear) struct buf sealed = buf_new(MLS_LABEL_MAX);
+    TRY(write_labelled(&info, l->label, l->context));
+    struct hpke_args args = {.public_key = l->public_key,
+                             .info = buf_bytes(&info),
+                             .text = plaintext};
+    TRY(hpke_seal(c, suite_hpke(s), rnd, &args, &enc, &sealed));
+    struct hpke_ciphertext out = {buf_bytes(&enc), buf_bytes(&sealed)};
+    hpke_ciphertext_write(w, &out);
+    return writer_finish(w);
+}
+
+enum err decrypt_with_label(struct crypto *c, const struct suite *s,
+                            const struct secret *key,
+                            const struct seal_label *l,
+                            const struct hpke_ciphertext *ciphertext,
+                            struct buf *plaintext)
+{
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    TRY(write_labelled(&info, l->label, l->context));
+    struct hpke_args args = {.public_key = l->public_key,
+                             .enc = ciphertext->kem_output,
+                             .info = buf_bytes(&info),
+                             .text = ciphertext->ciphertext};
+    return hpke_open(c, suite_hpke(s), key, &args, plaintext);
+}
+
+enum err ref_hash(struct crypto *c, const struct suite *s, const char *label,
+                  struct bytes value, struct digest *out)
+{
+    struct bytes name = bytes_str(label);
+    uint8_t name_room[WIRE_HEADER_MAX];
+    uint8_t value_room[WIRE_HEADER_MAX];
+    struct bytes name_header = wire_header(name.len, name_room);
+    struct bytes value_header = wire_header(value.len, value_room);
+    if (name_header.len == 0 || value_header.len == 0)
+        return ERR_LIMIT;
+    return hash(c, s->hash, PARTS(name_header, name, value_header, value), out);
+}
+
+enum err key_package_ref(struct crypto *c, const struct suite *s,
+                         struct bytes key_package, struct digest *out)
+{
+    return ref_hash(c, s, "MLS 1.0 KeyPackage Reference", key_package, out);
+}
+
+enum err proposal_ref(struct crypto *c, const struct suite *s,
+                      struct bytes authenticated_content, struct digest *out)
+{
+    return ref_hash(c, s, "MLS 1.0 Proposal Reference", authenticated_content,
+                    out);
+}
