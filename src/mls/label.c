@@ -6,24 +6,54 @@
 
 #define PREFIX BYTES_LIT("MLS 1.0 ")
 
-/* struct { uint16 length; opaque label<V>; opaque context<V>; } KDFLabel */
+/* struct { uint16 length; opaque label<V>; opaque context<V>; } KDFLabel
+ * as parts: the headers are kept here, the rest lies with the caller. */
+struct kdf_info {
+    uint8_t length[2];
+    uint8_t label_room[WIRE_HEADER_MAX];
+    uint8_t context_room[WIRE_HEADER_MAX];
+    struct bytes list[6];
+};
+
+static enum err kdf_info_set(struct kdf_info *k, const struct kdf_label *l)
+{
+    struct bytes label = wire_header(PREFIX.len + l->label.len, k->label_room);
+    struct bytes context = wire_header(l->context.len, k->context_room);
+    if (label.len == 0 || context.len == 0 || l->len > UINT16_MAX)
+        return ERR_LIMIT;
+    k->length[0] = (uint8_t)(l->len >> 8);
+    k->length[1] = (uint8_t)l->len;
+    k->list[0] = BYTES_ARRAY(k->length);
+    k->list[1] = label;
+    k->list[2] = PREFIX;
+    k->list[3] = l->label;
+    k->list[4] = context;
+    k->list[5] = l->context;
+    return OK;
+}
+
+static struct parts kdf_info_parts(const struct kdf_info *k)
+{
+    return (struct parts){k->list, sizeof k->list / sizeof *k->list};
+}
+
 enum err expand_with_label(struct crypto *c, const struct suite *s,
                            const struct secret *secret,
                            const struct kdf_label *l, struct secret *out)
 {
-    if (l->len > SECRET_MAX)
-        return ERR_LIMIT;
-    uint8_t length[2] = {(uint8_t)(l->len >> 8), (uint8_t)l->len};
-    uint8_t label_room[WIRE_HEADER_MAX];
-    uint8_t context_room[WIRE_HEADER_MAX];
-    struct bytes label = wire_header(PREFIX.len + l->label.len, label_room);
-    struct bytes context = wire_header(l->context.len, context_room);
-    if (label.len == 0 || context.len == 0)
-        return ERR_LIMIT;
-    return hkdf_expand(c, s->hash, secret,
-                       PARTS(BYTES_ARRAY(length), label, PREFIX, l->label,
-                             context, l->context),
-                       l->len, out);
+    struct kdf_info k;
+    TRY(kdf_info_set(&k, l));
+    return hkdf_expand(c, s->hash, secret, kdf_info_parts(&k), l->len, out);
+}
+
+enum err expand_with_label_long(struct crypto *c, const struct suite *s,
+                                const struct secret *secret,
+                                const struct kdf_label *l, struct buf *out)
+{
+    struct kdf_info k;
+    TRY(kdf_info_set(&k, l));
+    return hkdf_expand_long(c, s->hash, secret, kdf_info_parts(&k), l->len,
+                            out);
 }
 
 enum err derive_secret(struct crypto *c, const struct suite *s,

@@ -17,12 +17,18 @@
 struct kdf_label {
     struct bytes label;
     struct bytes context;
-    size_t len; /* of what is derived, <= SECRET_MAX */
+    size_t len; /* of what is derived */
 };
 MUST_USE enum err expand_with_label(struct crypto *c, const struct suite *s,
                                     const struct secret *secret,
                                     const struct kdf_label *l,
                                     struct secret *out);
+/* The same of any length, appended to `out`. */
+MUST_USE enum err expand_with_label_long(struct crypto *c,
+                                         const struct suite *s,
+                                         const struct secret *secret,
+                                         const struct kdf_label *l,
+                                         struct buf *out);
 /* As long as a hash, without context. */
 MUST_USE enum err derive_secret(struct crypto *c, const struct suite *s,
                                 const struct secret *secret, const char *label,

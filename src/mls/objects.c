@@ -371,14 +371,14 @@ void group_info_write(struct writer *w, const struct group_info *gi)
     writer_vec(w, gi->signature);
 }
 
-static void secret_read(struct reader *r, struct secret *s)
+void secret_read(struct reader *r, struct secret *s)
 {
     enum err err = secret_set(s, reader_vec(r));
     if (err != OK)
         reader_fail(r, err);
 }
 
-static void secret_write(struct writer *w, const struct secret *s)
+void secret_write(struct writer *w, const struct secret *s)
 {
     writer_vec(w, secret_expose(s));
 }

@@ -25,6 +25,9 @@ struct bytes list_read(struct reader *r, size_t max,
                        void (*element)(struct reader *r));
 /* Reads the header of an optional<T> (section 2.1.1). */
 bool optional_read(struct reader *r);
+/* A secret as one vector: in messages that are sealed, and in stored state. */
+void secret_read(struct reader *r, struct secret *s);
+void secret_write(struct writer *w, const struct secret *s);
 
 /* RFC 9420, section 17.3, and draft-ietf-mls-extensions */
 enum extension_type {

@@ -36,6 +36,7 @@ MUST_USE enum err schedule_joiner(struct crypto *c, const struct suite *s,
                                   const struct secret *commit_secret,
                                   struct bytes group_context,
                                   struct secret *joiner_secret);
+/* On failure `out` is empty. */
 MUST_USE enum err schedule_epoch(struct crypto *c, const struct suite *s,
                                  const struct secret *joiner_secret,
                                  const struct secret *psk_secret,
