@@ -27,8 +27,8 @@ struct sql;
 struct client_settings {
     struct crypto *crypto;       /* borrowed */
     const struct random *random; /* borrowed */
-    struct sql *db;              /* borrowed; open, keyed, used by nobody else */
-    unsigned key_packages;       /* single-use ones to keep up; 0: 100 */
+    struct sql *db;        /* borrowed; open, keyed, used by nobody else */
+    unsigned key_packages; /* single-use ones to keep up; 0: 100 */
 };
 
 MUST_USE enum err client_create(const struct client_settings *settings,
@@ -97,25 +97,25 @@ bool client_take_output(struct client *c, struct client_output *out);
  * its log, so they survive a crash; the queue only wakes the reader. */
 enum client_event_kind {
     CLIENT_REGISTERED,
-    CLIENT_REGISTER_FAILED,   /* detail: why */
-    CLIENT_SERVER_UNKNOWN,    /* the server's key is not the pinned one */
-    CLIENT_SERVER_VERSION,    /* it does not speak our version */
-    CLIENT_SERVER_BROKEN,     /* it broke the protocol */
-    CLIENT_LOGIN_FAILED,      /* detail: why */
-    CLIENT_MESSAGE,           /* received; `message` is its row */
-    CLIENT_ACCEPTED,          /* an own message is in the log */
-    CLIENT_SEND_FAILED,       /* will never be sent; detail: why */
-    CLIENT_CONVERSATION,      /* a conversation began or changed its state */
-    CLIENT_MEMBER_JOINED,     /* `account` */
-    CLIENT_MEMBER_LEFT,       /* `account` */
-    CLIENT_COMMAND_FAILED,    /* an add or the like cannot be done; detail */
-    CLIENT_ENTRY_SKIPPED,     /* detail: the cause */
-    CLIENT_LOG_MISMATCH,      /* the server shows different logs: alarm */
-    CLIENT_SERVER_RESTORED,   /* its log ends before what we have read */
-    CLIENT_STORE_OLD,         /* our own store was restored: rejoining */
-    CLIENT_REJOIN,            /* asked the others to add this device again */
-    CLIENT_REJOINED,          /* and is back */
-    CLIENT_ACCOUNT_FROZEN,    /* two states with one number: `account` */
+    CLIENT_REGISTER_FAILED, /* detail: why */
+    CLIENT_SERVER_UNKNOWN,  /* the server's key is not the pinned one */
+    CLIENT_SERVER_VERSION,  /* it does not speak our version */
+    CLIENT_SERVER_BROKEN,   /* it broke the protocol */
+    CLIENT_LOGIN_FAILED,    /* detail: why */
+    CLIENT_MESSAGE,         /* received; `message` is its row */
+    CLIENT_ACCEPTED,        /* an own message is in the log */
+    CLIENT_SEND_FAILED,     /* will never be sent; detail: why */
+    CLIENT_CONVERSATION,    /* a conversation began or changed its state */
+    CLIENT_MEMBER_JOINED,   /* `account` */
+    CLIENT_MEMBER_LEFT,     /* `account` */
+    CLIENT_COMMAND_FAILED,  /* an add or the like cannot be done; detail */
+    CLIENT_ENTRY_SKIPPED,   /* detail: the cause */
+    CLIENT_LOG_MISMATCH,    /* the server shows different logs: alarm */
+    CLIENT_SERVER_RESTORED, /* its log ends before what we have read */
+    CLIENT_STORE_OLD,       /* our own store was restored: rejoining */
+    CLIENT_REJOIN,          /* asked the others to add this device again */
+    CLIENT_REJOINED,        /* and is back */
+    CLIENT_ACCOUNT_FROZEN,  /* two states with one number: `account` */
     CLIENT_EVENT_KINDS
 };
 
@@ -139,9 +139,9 @@ const char *client_event_name(enum client_event_kind kind);
 #define CLIENT_TEXT_MAX      65536
 
 struct client_registration {
-    const char *address; /* HOST:PORT of the home server */
-    const char *handle;  /* without the server */
-    struct bytes invite; /* its secret part; empty: open registration */
+    const char *address;   /* HOST:PORT of the home server */
+    const char *handle;    /* without the server */
+    struct bytes invite;   /* its secret part; empty: open registration */
     struct bytes key_hash; /* first 16 bytes of SHA-256(server key), or empty */
     struct bytes fingerprint; /* SHA-256 of the certificate, or empty */
 };
@@ -189,10 +189,10 @@ struct client_conversation {
     bool direct;
     bool accepted;
     enum client_conversation_state state;
-    struct bytes name;     /* UTF-8; for a direct one, the peer's handle */
-    struct bytes channel;  /* its id */
-    uint64_t cursor;       /* sequence number of the last entry applied */
-    uint64_t epoch;        /* of the MLS group */
+    struct bytes name;    /* UTF-8; for a direct one, the peer's handle */
+    struct bytes channel; /* its id */
+    uint64_t cursor;      /* sequence number of the last entry applied */
+    uint64_t epoch;       /* of the MLS group */
     struct bytes epoch_authenticator;
     uint64_t unread;
     uint64_t queued; /* own messages that are not in the log yet */

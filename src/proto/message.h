@@ -38,8 +38,9 @@
 #define ENTRY_MAX       (16U << 20)
 #define EPHEMERAL_MAX   (16U << 10)
 #define READ_BYTES_MAX  (1U << 20) /* of bodies; one entry always fits */
-#define CHAIN_BYTES_MAX (1U << 20) /* of states in an answer; one always fits \
-                                    */
+#define CHAIN_BYTES_MAX                                   \
+    (1U << 20) /* of states in an answer; one always fits \
+                */
 #define BLOB_PIECE_MAX (1U << 20)
 #define BLOB_DAYS_MAX  37U
 #define RETENTION_DAYS 30U /* of entries and inbox items, at most */
