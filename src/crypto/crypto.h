@@ -16,3 +16,10 @@ struct crypto;
 
 MUST_USE enum err crypto_create(struct crypto **out_crypto);
 void crypto_free(struct crypto **c);
+
+/*
+ * Wipes what the contexts still hold of the last keys and inputs. Whoever
+ * handles keys that must not outlive their use calls it when a batch of work
+ * is done (about as dear as one signature's hash: a few microseconds).
+ */
+MUST_USE enum err crypto_forget(struct crypto *c);

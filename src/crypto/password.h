@@ -3,7 +3,6 @@
 #pragma once
 
 #include "base/secret.h"
-#include "crypto/crypto.h"
 
 #define PASSWORD_SALT_SIZE 16U
 #define PASSWORD_KEY_SIZE  32U

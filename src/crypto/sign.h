@@ -20,6 +20,7 @@
 
 size_t sign_public_size(enum sign_id alg);
 size_t sign_private_size(enum sign_id alg);
+size_t sign_max_size(enum sign_id alg); /* of the longest signature */
 
 /* Makes a key pair; appends the public key to `out_public`. */
 MUST_USE enum err sign_generate(struct crypto *c, enum sign_id alg,
