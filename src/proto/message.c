@@ -32,9 +32,9 @@ struct field {
 #define AT(kind, type, member, min, max) \
     {kind, offsetof(struct type, member), min, max, NULL}
 #define UINT(type, member, size)     AT(FIELD_UINT, type, member, 0, size)
-#define RAW(type, member, size)      AT(FIELD_RAW, type, member, 0, size)
+#define RAW(type, member, size)      AT(FIELD_RAW, type, member, size, size)
 #define VEC(type, member, min, max)  AT(FIELD_VEC, type, member, min, max)
-#define OPT(type, member, size)      AT(FIELD_OPTIONAL, type, member, 0, size)
+#define OPT(type, member, size)      AT(FIELD_OPTIONAL, type, member, size, size)
 #define VECS(type, member, min, max) AT(FIELD_VECS, type, member, min, max)
 #define LIST(type, member, table) \
     {FIELD_LIST, offsetof(struct type, member), 0, 0, table}
@@ -416,10 +416,8 @@ static void uint_write(struct writer *w, size_t size, const void *at)
 
 static bool length_ok(const struct field *f, size_t len)
 {
-    return (f->kind == FIELD_OPTIONAL && len == 0) ||
-           (f->kind == FIELD_OPTIONAL && len == f->max) ||
-           (f->kind == FIELD_RAW && len == f->max) ||
-           (f->kind != FIELD_OPTIONAL && len >= f->min && len <= f->max);
+    return (len >= f->min && len <= f->max) ||
+           (len == 0 && f->kind == FIELD_OPTIONAL);
 }
 
 static struct bytes vec_read(struct reader *r, const struct field *f)
