@@ -65,6 +65,9 @@ void loop_hook_remove(struct loop *loop, struct hook *h);
 /* Makes the next round start without waiting: work was left over. */
 void loop_hurry(struct loop *loop);
 
+/* Says whether hooks are still to run in this round. */
+bool loop_before_hooks(const struct loop *loop);
+
 /* Blocks `signals` (a list that ends with 0) in this thread and calls `caught`
  * for each one from the loop. At most once per loop. */
 MUST_USE enum err loop_signals(struct loop *loop, const int *signals,

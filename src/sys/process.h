@@ -10,8 +10,8 @@
 #include <sys/types.h>
 
 struct child {
-    pid_t pid; /* 0: none */
-    int pid_fd;
+    pid_t pid;  /* 0: none */
+    int pid_fd; /* readable when it has ended */
     int socket; /* non-blocking stream socket to the child */
 };
 

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sys/net.h"
+
+#include "test.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void reads_names_with_and_without_a_port(void)
+{
+    const struct {
+        const char *text;
+        const char *host;
+        uint16_t port;
+        const char *back;
+    } cases[] = {
+        {"example.org", "example.org", NET_PORT, "example.org:7470"},
+        {"example.org:1", "example.org", 1, "example.org:1"},
+        {"127.0.0.1:0", "127.0.0.1", 0, "127.0.0.1:0"},
+        {"::1", "::1", NET_PORT, "[::1]:7470"},
+        {"[::1]", "::1", NET_PORT, "[::1]:7470"},
+        {"[::1]:65535", "::1", 65535, "[::1]:65535"},
+        {"*:80", "*", 80, "*:80"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct net_name name = {0};
+        char text[NET_NAME_TEXT];
+        CHECK_UINT(net_name_parse(cases[i].text, &name, NULL), OK);
+        CHECK(strcmp(name.host, cases[i].host) == 0);
+        CHECK_UINT(name.port, cases[i].port);
+        net_name_text(&name, text);
+        CHECK(strcmp(text, cases[i].back) == 0);
+    }
+}
+
+static void rejects_what_is_no_name(void)
+{
+    const char *const cases[] = {"",        ":1",     "h:",   "h:x",
+                                 "h:65536", "h:-1",   "h:1x", "[::1",
+                                 "[]:1",    "[::1]x", "h:+1", "[::1]:"};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct net_name name = {0};
+        struct problem p = {0};
+        CHECK_UINT(net_name_parse(cases[i], &name, &p), ERR_INVALID);
+        CHECK_UINT(p.kind, PROBLEM_USAGE);
+    }
+}
+
+static void connects_over_both_families(void)
+{
+    const char *const hosts[] = {"127.0.0.1", "::1", "localhost"};
+    int listener = -1;
+    CHECK_UINT(net_listen(&(struct net_name){.host = "*"}, &listener, NULL),
+               OK);
+    struct net_name local = {0};
+    CHECK_UINT(net_local(listener, &local), OK);
+    CHECK(local.port != 0);
+    for (size_t i = 0; i < COUNT(hosts); i++) {
+        struct net_addresses found = {0};
+        struct net_name name = {.port = local.port};
+        (void)strcpy(name.host, hosts[i]);
+        CHECK_UINT(net_resolve(&name, &found, NULL), OK);
+        int fd = -1;
+        CHECK_UINT(net_connect(&found.at[0], &fd, NULL), OK);
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        CHECK(poll(&wait, 1, 5000) == 1);
+        CHECK_UINT(net_connected(fd, NULL), OK);
+        int accepted = -1;
+        CHECK_UINT(net_accept(listener, &accepted), OK);
+        (void)close(accepted);
+        (void)close(fd);
+    }
+    int none = -1;
+    CHECK_UINT(net_accept(listener, &none), ERR_NOTFOUND);
+    (void)close(listener);
+}
+
+static void says_that_a_port_is_in_use(void)
+{
+    int first = -1;
+    int second = -1;
+    struct net_name name = {.host = "127.0.0.1"};
+    struct problem p = {0};
+    CHECK_UINT(net_listen(&name, &first, &p), OK);
+    CHECK_UINT(net_local(first, &name), OK);
+    CHECK(strcmp(name.host, "127.0.0.1") == 0);
+    CHECK_UINT(net_listen(&name, &second, &p), ERR_IO);
+    CHECK(strstr(p.detail, "in use") != NULL);
+    (void)close(first);
+}
+
+static void says_that_nobody_listens(void)
+{
+    int listener = -1;
+    int fd = -1;
+    struct net_name name = {.host = "127.0.0.1"};
+    struct problem p = {0};
+    CHECK_UINT(net_listen(&name, &listener, &p), OK);
+    CHECK_UINT(net_local(listener, &name), OK);
+    (void)close(listener);
+    struct net_addresses found = {0};
+    CHECK_UINT(net_resolve(&name, &found, &p), OK);
+    enum err err = net_connect(&found.at[0], &fd, &p);
+    if (err == OK) {
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        CHECK(poll(&wait, 1, 5000) == 1);
+        err = net_connected(fd, &p);
+        (void)close(fd);
+    }
+    CHECK_UINT(err, ERR_IO);
+    CHECK_UINT(p.kind, PROBLEM_NETWORK);
+    CHECK(strstr(p.detail, "refused") != NULL);
+}
+
+static const struct test tests[] = {
+    TEST(reads_names_with_and_without_a_port),
+    TEST(rejects_what_is_no_name),
+    TEST(connects_over_both_families),
+    TEST(says_that_a_port_is_in_use),
+    TEST(says_that_nobody_listens),
+};
+TEST_MAIN(tests)

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sys/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SIGNAL_STATUS 128
+
+static int pid_open(pid_t pid)
+{
+    return (int)syscall(SYS_pidfd_open, pid, 0U); /* closed on exec */
+}
+
+enum err process_spawn(int (*run)(void *ctx, int socket), void *ctx,
+                       struct child *out_child, struct problem *p)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+                   pair) != 0)
+        return problem_system(p, "cannot make a socket pair");
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(pair[0]);
+        _exit(run(ctx, pair[1])); /* the parent's exit handlers are its own */
+    }
+    if (pid < 0) {
+        enum err err = problem_system(p, "cannot start a process");
+        (void)close(pair[0]);
+        (void)close(pair[1]);
+        return err;
+    }
+    (void)close(pair[1]);
+    struct child child = {pid, pid_open(pid), pair[0]};
+    if (child.pid_fd < 0) {
+        enum err err = problem_system(p, "cannot watch a process");
+        process_end(&child);
+        return err;
+    }
+    *out_child = child;
+    return OK;
+}
+
+static int status_of(int wait_status)
+{
+    return WIFEXITED(wait_status) ? WEXITSTATUS(wait_status)
+                                  : SIGNAL_STATUS + WTERMSIG(wait_status);
+}
+
+static void release(struct child *child)
+{
+    if (child->pid_fd >= 0)
+        (void)close(child->pid_fd);
+    if (child->socket >= 0)
+        (void)close(child->socket);
+    *child = (struct child){0};
+}
+
+enum err process_wait(struct child *child, int timeout_ms, int *out_status)
+{
+    struct pollfd poll_fd = {.fd = child->pid_fd, .events = POLLIN};
+    int status = 0;
+    if (poll(&poll_fd, 1, timeout_ms) <= 0 ||
+        waitpid(child->pid, &status, WNOHANG) != child->pid)
+        return ERR_STATE;
+    *out_status = status_of(status);
+    release(child);
+    return OK;
+}
+
+void process_end(struct child *child)
+{
+    if (child->pid == 0)
+        return;
+    (void)kill(child->pid, SIGKILL);
+    while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    release(child);
+}
+
+enum err process_harden(struct problem *p)
+{
+    const struct rlimit none = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &none) != 0)
+        return problem_system(p, "cannot turn off core dumps");
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
+        return problem_system(p, "cannot close the memory to others");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return problem_system(p, "cannot give up new privileges");
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return problem_system(p, "cannot ignore SIGPIPE");
+    return OK;
+}
+
+uint64_t process_descriptors(void)
+{
+    struct rlimit limit = {0, 0};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur;
+}
