@@ -3,6 +3,7 @@
  * TLS 1.3 with ALPN "sotto/1" on non-blocking sockets: the only code that calls
  * libssl. Calls never wait: each says in an enum tls_step what would let it
  * go on. stream.h puts a connection on an event loop; most callers want that.
+ * Programs ignore SIGPIPE (process_harden does it).
  */
 #pragma once
 
