@@ -2,9 +2,17 @@
 #include "base/wire.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 
+#ifndef PLANTED_BUG
+#define PLANTED_BUG 0 /* 1: the fault that scripts/fuzz must find */
+#endif
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Loses vectors of one length, which needs a header of two bytes. */
+static bool loses(struct bytes v) { return PLANTED_BUG && v.len == 77; }
 
 /* Whatever parses must encode back to the same bytes. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -16,8 +24,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (reader_more(&r)) {
         struct bytes after = reader_enter(&r);
         size_t start = writer_enter(&w);
-        while (reader_more(&r))
-            writer_vec(&w, reader_vec(&r));
+        while (reader_more(&r)) {
+            struct bytes v = reader_vec(&r);
+            if (!loses(v))
+                writer_vec(&w, v);
+        }
         reader_leave(&r, after);
         writer_leave(&w, start);
     }
