@@ -69,9 +69,9 @@ static enum err ed25519_sign(struct crypto *c, const struct sign_alg *alg,
     return OK;
 }
 
-/* libsodium checks that S and A are canonical and that A is not of small
- * order, but would accept an R of small order, which no honest signer makes:
- * then S alone decides, and one signature serves many messages. */
+/* libsodium refuses an S, A or R that is not canonical, and an A or R of small
+ * order; it does not multiply by the cofactor. tests/vectors/ed25519.c holds
+ * it to that. */
 static enum err ed25519_verify(struct crypto *c, const struct sign_alg *alg,
                                struct bytes public_key, struct bytes message,
                                struct bytes signature)

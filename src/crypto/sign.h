@@ -5,7 +5,8 @@
  * curves with uncompressed points, big-endian scalars, and DER signatures.
  *
  * Ed25519 is strict: S must be canonical, A and R canonical and not of small
- * order, so that there is one signature per message and key that verifies.
+ * order, and the equation holds without the cofactor. So nobody but the signer
+ * can make a second signature of a message, and no key fits many messages.
  */
 #pragma once
 

@@ -64,7 +64,7 @@ void vectors_case(struct vectors *v, bool ok, const char *name, json_int_t id)
     v->executed++;
     if (!ok) {
         v->failed++;
-        printf("# FAILED %s: %s %lld\n", v->path, name, (long long)id);
+        printf("# FAILED %s: %s %lld\n", v->file->path, name, (long long)id);
     }
     forget(v);
 }
@@ -201,7 +201,8 @@ static bool report(const struct vectors *v, size_t number, enum err err)
         skipped += v->reasons[i].count;
     bool ok = err == OK && v->failed == 0 && v->executed + skipped > 0;
     printf("%sok %zu - %s: %zu executed, %zu failed, %zu not ours\n",
-           ok ? "" : "not ", number, v->path, v->executed, v->failed, skipped);
+           ok ? "" : "not ", number, v->file->path, v->executed, v->failed,
+           skipped);
     for (size_t i = 0; i < v->reason_count; i++)
         printf("#   not ours: %zu %s\n", v->reasons[i].count,
                v->reasons[i].text);
@@ -227,7 +228,7 @@ int vectors_main(const struct vectors_file *files, size_t count)
     size_t bad = 0;
     printf("1..%zu\n", count);
     for (size_t i = 0; i < count; i++) {
-        struct vectors v = {.c = c, .path = files[i].path};
+        struct vectors v = {.c = c, .file = &files[i]};
         enum err err = run_file(&v, &files[i]);
         bad += !report(&v, i + 1, err);
         forget(&v);

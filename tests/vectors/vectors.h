@@ -18,9 +18,21 @@
 #define REASONS_MAX 16U
 #define BLOCKS_MAX  64U
 
+struct vectors;
+
+/* A file, and who runs it. */
+struct vectors_file {
+    const char *path; /* below the folder of vectors */
+    void (*run_json)(struct vectors *v, const json_t *root);
+    void (*run_text)(struct vectors *v, struct bytes text);
+    const void *kind;     /* for run_json: */
+    int alg;              /*   what the file is about */
+    const char *not_ours; /* why nothing of it is run */
+};
+
 struct vectors {
     struct crypto *c;
-    const char *path; /* of the file at hand */
+    const struct vectors_file *file; /* at hand */
     size_t executed;
     size_t failed;
     struct {
@@ -33,13 +45,6 @@ struct vectors {
         size_t len;
     } blocks[BLOCKS_MAX];
     size_t block_count;
-};
-
-struct vectors_file {
-    const char *path; /* below the folder of vectors */
-    void (*run_json)(struct vectors *v, const json_t *root);
-    void (*run_text)(struct vectors *v, struct bytes text);
-    const char *not_ours; /* why the whole file is not */
 };
 
 /* Returns the exit status of the program. */
