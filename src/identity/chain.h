@@ -43,7 +43,7 @@ MUST_USE enum err chain_extend(struct crypto *crypto, struct chain *c,
                                enum chain_outcome *out_outcome);
 enum state_fault chain_fault(const struct chain *c);
 
-struct bytes chain_account_id(const struct chain *c); /* empty: no state yet */
+struct bytes chain_account_id(const struct chain *c); /* empty: not known yet */
 uint64_t chain_version(const struct chain *c);        /* 0: no state yet */
 bool chain_frozen(const struct chain *c);
 
@@ -54,9 +54,9 @@ const struct state *chain_newest(const struct chain *c);
 struct bytes chain_hash(const struct chain *c, uint64_t version);
 struct bytes chain_encoding(const struct chain *c, uint64_t version);
 
-/* Hashes of the rivals that keep it frozen (content of a vector), for the
- * recover state to name beside chain_hash of their number. */
-struct bytes chain_rivals(const struct chain *c);
+/* Appends what a recover state must name to end the freeze: the hashes of the
+ * rivals and of our own states of the same numbers, as its `conflicts`. */
+MUST_USE enum err chain_conflicts(const struct chain *c, struct buf *out);
 
 /* Appends the states from a version on, as a list that chain_extend takes. */
 MUST_USE enum err chain_list(const struct chain *c, uint64_t from,

@@ -18,12 +18,18 @@
 #define RECOVERY_SIZE CODE_SIZE
 #define SAFETY_MAX    72U /* 12 groups of 5 digits, and the NUL */
 
-/* Writes the text of CODE_SIZE bytes, and reads it: ERR_MALFORMED: not a code;
- * ERR_INVALID: mistyped. `out` has CODE_SIZE bytes. */
-MUST_USE enum err code_write(struct crypto *c, struct bytes raw,
-                             char out[CODE_TEXT_MAX]);
-MUST_USE enum err code_read(struct crypto *c, const char *text,
-                            uint8_t out[CODE_SIZE]);
+/* The checksum covers the kind, so that one is not taken for another. */
+enum code_kind {
+    CODE_RECOVERY = 1,
+    CODE_INVITE,
+};
+
+/* Writes the text of a code, and reads it. ERR_MALFORMED: not a code;
+ * ERR_INVALID: mistyped, or of another kind. */
+MUST_USE enum err code_write(struct crypto *c, enum code_kind kind,
+                             const struct secret *raw, char out[CODE_TEXT_MAX]);
+MUST_USE enum err code_read(struct crypto *c, enum code_kind kind,
+                            const char *text, struct secret *out_raw);
 
 /* The recovery key as a person's code. The text is as secret as the key. */
 MUST_USE enum err recovery_write(struct crypto *c,
