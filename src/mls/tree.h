@@ -126,8 +126,8 @@ MUST_USE enum err leaf_node_verify(struct crypto *c, const struct suite *s,
                                    const struct leaf_node *leaf,
                                    struct bytes group_id, uint32_t index);
 
-/* The content of the ratchet_tree extension: `optional<Node> tree<V>`. */
+/* The data of the ratchet_tree extension: `optional<Node> ratchet_tree<V>`. */
 void tree_write(struct writer *w, const struct tree *t);
 /* Reads it; what parses is not yet checked (tree_check). */
-MUST_USE enum err tree_read(struct crypto *c, const struct suite *s,
-                            struct bytes encoded, struct tree **out);
+MUST_USE enum err tree_read(const struct suite *s, struct bytes encoded,
+                            struct tree **out);
