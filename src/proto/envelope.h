@@ -25,6 +25,10 @@
 enum envelope_type {
     ENVELOPE_CONTENT = 1, /* body: MIMI content (proto/content.h) */
     ENVELOPE_CONTACT,     /* body: the sender's contact capability [32] */
+    ENVELOPE_HANDLE,      /* body: the sender's name at its home server; a claim
+                             that the receiver looks up before it shows it */
+    ENVELOPE_LEAVE,       /* body: empty; any other member removes the sender's
+                             account by commit, since nobody can remove itself */
 };
 
 struct envelope {
