@@ -12,7 +12,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 4096
+#define BACKLOG              4096
+#define KEEPALIVE_IDLE_S     300
+#define KEEPALIVE_INTERVAL_S 60
+#define UNACKED_MAX_MS       60000
 
 static void fd_close(int *fd)
 {
@@ -144,11 +147,22 @@ static int socket_new(void)
     return fd;
 }
 
-/* Small messages must not wait for the answer to earlier ones. */
-static void no_delay(int fd)
+/* Small messages must not wait for the answer to earlier ones, and a peer that
+ * vanished must be noticed. */
+static void tune(int fd)
 {
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MAX_MS},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        (void)setsockopt(fd, options[i].level, options[i].name,
+                         &options[i].value, sizeof options[i].value);
 }
 
 static enum err listen_address(const struct net_name *name,
@@ -189,7 +203,7 @@ enum err net_accept(int listener, int *out_fd)
 {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        no_delay(fd);
+        tune(fd);
         *out_fd = fd;
         return OK;
     }
@@ -212,7 +226,7 @@ enum err net_connect(const struct sockaddr_in6 *address, int *out_fd,
     CLEANUP(fd_close) int fd = socket_new();
     if (fd < 0)
         return problem_system(p, "cannot make a socket");
-    no_delay(fd);
+    tune(fd);
     if (connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&
         errno != EINPROGRESS) {
         enum err err = problem_system(p, "cannot connect");

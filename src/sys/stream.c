@@ -17,6 +17,7 @@
 #include "sys/stream.h"
 
 #include "base/mem.h"
+#include "sys/queue.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -28,7 +29,6 @@
 #define SCRATCH_SIZE    (16U << 10) /* a TLS record's content */
 #define READS_PER_ROUND 4           /* then others get their turn */
 #define WRITE_MAX       (16U << 10)
-#define OUT_FIRST       (4U << 10)
 
 enum state {
     CONNECTING,
@@ -67,10 +67,7 @@ struct stream {
     struct watch watch;
     struct tls *tls;
     struct attempt *attempt; /* client, while connecting */
-    uint8_t *out;            /* out[out_start .. out_end) waits to leave */
-    size_t out_start;
-    size_t out_end;
-    size_t out_cap;
+    struct queue out;
     uint32_t events; /* watched for */
     enum state state;
     unsigned busy : 8; /* calls that still use this memory */
@@ -123,10 +120,8 @@ static void socket_close(struct stream *s)
 
 static void out_free(struct stream *s)
 {
-    s->streams->queued -= s->out_end - s->out_start;
-    mem_free(s->out, s->out_cap);
-    s->out = NULL;
-    s->out_start = s->out_end = s->out_cap = 0;
+    s->streams->queued -= queue_front(&s->out).len;
+    queue_clear(&s->out);
 }
 
 static void shut(struct stream *s)
@@ -262,78 +257,60 @@ static void finish_end(struct stream *s)
     s->state = LINGER;
 }
 
-static void flush(struct stream *s)
+/* Writes until the queue is empty or the socket full; false: went down. */
+static bool write_out(struct stream *s)
 {
-    bool had = s->out_end > s->out_start;
-    s->write_wanted = 0;
-    while (s->out_start < s->out_end) {
-        size_t len = s->out_end - s->out_start;
+    for (;;) {
+        struct bytes part = queue_front(&s->out);
         size_t done = 0;
         enum tls_step step = TLS_DONE;
-        struct bytes part = {s->out + s->out_start,
-                             len < WRITE_MAX ? len : WRITE_MAX};
+        if (part.len == 0)
+            return true;
+        if (part.len > WRITE_MAX)
+            part.len = WRITE_MAX;
         if (tls_write(s->tls, part, &done, &step) != OK) {
             lost(s);
-            return;
+            return false;
         }
         if (step != TLS_DONE) {
             s->write_wanted = step == TLS_WANT_WRITE;
-            break;
+            return true;
         }
-        s->out_start += done;
+        queue_drop(&s->out, done);
         s->streams->queued -= done;
     }
-    bool empty = s->out_start == s->out_end;
-    if (empty) {
-        out_free(s); /* an idle stream holds no buffers */
-        if (s->state == ENDING)
-            finish_end(s);
-    }
+}
+
+static void flush(struct stream *s)
+{
+    bool had = stream_queued(s) > 0;
+    s->write_wanted = 0;
+    if (!write_out(s))
+        return;
+    bool empty = stream_queued(s) == 0;
+    if (empty && s->state == ENDING)
+        finish_end(s);
     update_watch(s);
     if (had && empty && s->state == UP && s->user->drained != NULL)
         s->user->drained(s->ctx);
 }
 
-/* Makes room for `len` more bytes: moves what waits to the front, of a larger
- * block where needed. */
-static enum err out_reserve(struct stream *s, size_t len)
+enum err stream_send(struct stream *stream, struct bytes bytes)
 {
-    size_t used = s->out_end - s->out_start;
-    size_t need = 0;
-    if (len <= s->out_cap - s->out_end)
+    uint8_t *to = NULL;
+    if (bytes.len == 0)
         return OK;
-    if (__builtin_add_overflow(used, len, &need) || need > SIZE_MAX / 2)
-        return ERR_LIMIT;
-    if (need <= s->out_cap / 2) {
-        memmove(s->out, s->out + s->out_start, used);
-    } else {
-        size_t cap = s->out_cap > OUT_FIRST ? s->out_cap : OUT_FIRST;
-        while (cap < need)
-            cap *= 2;
-        uint8_t *out = mem_alloc(cap);
-        if (out == NULL)
-            return ERR_NOMEM;
-        if (used > 0)
-            memcpy(out, s->out + s->out_start, used);
-        mem_free(s->out, s->out_cap);
-        s->out = out;
-        s->out_cap = cap;
-    }
-    s->out_start = 0;
-    s->out_end = used;
+    TRY(stream_extend(stream, bytes.len, &to));
+    memcpy(to, bytes.data, bytes.len);
     return OK;
 }
 
-enum err stream_send(struct stream *stream, struct bytes bytes)
+enum err stream_extend(struct stream *stream, size_t len, uint8_t **out)
 {
     if (stream->state != UP)
         return ERR_STATE;
-    if (bytes.len == 0)
-        return OK;
-    TRY(out_reserve(stream, bytes.len));
-    memcpy(stream->out + stream->out_end, bytes.data, bytes.len);
-    stream->out_end += bytes.len;
-    stream->streams->queued += bytes.len;
+    TRY(queue_extend(&stream->out, len, out));
+    stream->streams->queued += len;
     if (!stream->write_wanted) /* else it goes on when the socket has room */
         todo_add(stream);
     return OK;
@@ -341,7 +318,7 @@ enum err stream_send(struct stream *stream, struct bytes bytes)
 
 size_t stream_queued(const struct stream *stream)
 {
-    return stream->out_end - stream->out_start;
+    return queue_front(&stream->out).len;
 }
 
 void stream_end(struct stream *stream)

@@ -63,6 +63,10 @@ void stream_end(struct stream *stream);
 MUST_USE enum err stream_send(struct stream *stream, struct bytes bytes);
 size_t stream_queued(const struct stream *stream);
 
+/* Queues `len` bytes for the caller to fill at once, before any other call. */
+MUST_USE enum err stream_extend(struct stream *stream, size_t len,
+                                uint8_t **out);
+
 /* Stops or goes on reading, so that a peer that sends too much has to wait. */
 void stream_pause(struct stream *stream, bool paused);
 

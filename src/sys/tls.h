@@ -14,8 +14,7 @@
 
 #define TLS_EXPORTER_SIZE    32U
 #define TLS_EXPORTER_LABEL   "EXPORTER-sotto-v1"
-#define TLS_FINGERPRINT_SIZE 32U          /* SHA-256 of the certificate */
-#define TLS_FINGERPRINT_TEXT (2 * 32 + 1) /* lower-case hex and a NUL */
+#define TLS_FINGERPRINT_SIZE 32U /* SHA-256 of the certificate */
 #define TLS_PEM_MAX          (64U << 10)
 
 /* What a client takes as proof that it talks to the right server. */
@@ -92,9 +91,3 @@ MUST_USE enum err tls_certificate_create(const char *name, struct buf *cert_pem,
 /* The fingerprint of the first certificate of a chain. */
 MUST_USE enum err tls_fingerprint(struct bytes cert_pem,
                                   uint8_t out[TLS_FINGERPRINT_SIZE]);
-void tls_fingerprint_text(const uint8_t fingerprint[TLS_FINGERPRINT_SIZE],
-                          char out[TLS_FINGERPRINT_TEXT]);
-
-/* Reads hex in either case, with or without colons. */
-MUST_USE enum err tls_fingerprint_parse(const char *text,
-                                        uint8_t out[TLS_FINGERPRINT_SIZE]);

@@ -288,34 +288,6 @@ static void refuses_keys_that_do_not_fit(void)
     CHECK(context == NULL);
 }
 
-static void fingerprints_read_back(void)
-{
-    CLEANUP(buf_clear) struct buf cert = buf_new(TLS_PEM_MAX);
-    CLEANUP(buf_clear) struct buf key = buf_new(TLS_PEM_MAX);
-    uint8_t fingerprint[TLS_FINGERPRINT_SIZE];
-    uint8_t back[TLS_FINGERPRINT_SIZE] = {0};
-    char text[TLS_FINGERPRINT_TEXT];
-    CHECK_UINT(tls_certificate_create("a", &cert, &key), OK);
-    CHECK_UINT(tls_fingerprint(buf_bytes(&cert), fingerprint), OK);
-    tls_fingerprint_text(fingerprint, text);
-    CHECK_UINT(strlen(text), 64);
-    CHECK_UINT(tls_fingerprint_parse(text, back), OK);
-    CHECK(memcmp(back, fingerprint, sizeof back) == 0);
-
-    char colons[3 * TLS_FINGERPRINT_SIZE + 1] = {0};
-    for (size_t i = 0; i < TLS_FINGERPRINT_SIZE; i++) {
-        memcpy(colons + 3 * i, text + 2 * i, 2);
-        colons[3 * i + 2] = i + 1 < TLS_FINGERPRINT_SIZE ? ':' : '\0';
-    }
-    CHECK_UINT(tls_fingerprint_parse(colons, back), OK);
-    CHECK(memcmp(back, fingerprint, sizeof back) == 0);
-
-    text[63] = '\0';
-    CHECK_UINT(tls_fingerprint_parse(text, back), ERR_MALFORMED);
-    text[63] = 'g';
-    CHECK_UINT(tls_fingerprint_parse(text, back), ERR_MALFORMED);
-}
-
 static void a_certificate_holds_for_ten_years(void)
 {
     CLEANUP(buf_clear) struct buf pem = buf_new(TLS_PEM_MAX);
@@ -356,7 +328,6 @@ static const struct test tests[] = {
     TEST(notices_a_peer_that_leaves_half_way),
     TEST(a_cut_connection_is_not_a_goodbye),
     TEST(refuses_keys_that_do_not_fit),
-    TEST(fingerprints_read_back),
     TEST(a_certificate_holds_for_ten_years),
     TEST(survives_each_allocation_failure),
 };
