@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blobs. The row is the truth: bytes of a file count as far as its row says,
+ * and the row says so only after they are durable. So what a crash leaves in a
+ * file is overwritten by the next piece, and a file without a row is litter.
+ *
+ *     put:    write, sync file (and folder), row, commit
+ *     delete: row, commit, unlink
+ *
+ * A file is named by the blob's id in hexadecimal digits. Over a VFS of its
+ * own (simulations), the content is in rows.
+ */
+#include "server/store_sqlite_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NAME_SIZE  (2 * ID_SIZE + 1)
+#define SWEEP_STEP 64U /* files that one collection visits */
+
+const char *const store_blobs_schema[] = {
+    "CREATE TABLE blob ("
+    " id BLOB NOT NULL PRIMARY KEY,"
+    " total INTEGER NOT NULL,"
+    " stored INTEGER NOT NULL," /* so much of it is durable */
+    " expires INTEGER NOT NULL" /* the first day without it */
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE piece (" /* content, where there is no folder */
+    " blob BLOB NOT NULL,"
+    " at INTEGER NOT NULL,"
+    " data BLOB NOT NULL,"
+    " PRIMARY KEY (blob, at)"
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE usage (one INTEGER PRIMARY KEY, bytes INTEGER NOT NULL)"
+    " STRICT;"
+    "INSERT INTO usage VALUES (1, 0);",
+    NULL,
+};
+
+struct blob {
+    struct bytes id;
+    uint64_t total;
+    uint64_t stored;
+    uint64_t expires;
+    bool known;
+};
+
+static void name_of(struct bytes id, char out[NAME_SIZE])
+{
+    for (size_t i = 0; i < ID_SIZE; i++)
+        (void)snprintf(out + 2 * i, 3, "%02x", id.data[i]);
+}
+
+static bool name_parse(const char *name, uint8_t out[ID_SIZE])
+{
+    if (strspn(name, "0123456789abcdef") != NAME_SIZE - 1 ||
+        name[NAME_SIZE - 1] != '\0')
+        return false;
+    for (size_t i = 0; i < ID_SIZE; i++) {
+        unsigned byte = 0;
+        if (sscanf(name + 2 * i, "%2x", &byte) != 1)
+            return false;
+        out[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+enum err blobs_open(struct store_sqlite *s,
+                    const struct store_sqlite_config *config)
+{
+    char path[4096];
+    s->blobs_fd = -1;
+    if (config->dir == NULL || config->vfs != NULL)
+        return OK;
+    int len = snprintf(path, sizeof path, "%s/blobs", config->dir);
+    if (len < 0 || (size_t)len >= sizeof path)
+        return problem_set(&s->problem, ERR_LIMIT, PROBLEM_USAGE,
+                           "the folder's name is too long");
+    if (!config->existing && mkdir(path, 0700) != 0 && errno != EEXIST)
+        return problem_system(&s->problem, "cannot make %s", path);
+    s->blobs_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->blobs_fd < 0)
+        return problem_system(&s->problem, "cannot open %s", path);
+    return OK;
+}
+
+void blobs_close(struct store_sqlite *s)
+{
+    if (s->sweep != NULL)
+        (void)closedir(s->sweep);
+    if (s->blobs_fd >= 0)
+        (void)close(s->blobs_fd);
+    s->sweep = NULL;
+    s->blobs_fd = -1;
+}
+
+static enum err blob_find(struct sql *db, struct bytes id, struct blob *out)
+{
+    *out = (struct blob){.id = id};
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT total, stored, expires FROM blob WHERE id = ?");
+    sql_put_bytes(&q, id);
+    if (!sql_next(&q))
+        return sql_finish(&q);
+    out->known = true;
+    out->total = sql_u64(&q, 0);
+    out->stored = sql_u64(&q, 1);
+    out->expires = sql_u64(&q, 2);
+    return OK;
+}
+
+/* --- content --- */
+
+static enum err close_checked(struct store_sqlite *s, int fd, bool written)
+{
+    int sys = errno;
+    bool closed = close(fd) == 0;
+    if (!written)
+        errno = sys;
+    return written && closed ? OK
+                             : problem_system(&s->problem, "cannot write blob");
+}
+
+static bool write_all(int fd, uint64_t at, struct bytes data)
+{
+    while (data.len > 0) {
+        ssize_t n = pwrite(fd, data.data, data.len, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return false;
+        at += (size_t)n;
+        data = (struct bytes){data.data + n, data.len - (size_t)n};
+    }
+    return true;
+}
+
+static enum err file_write(struct store_sqlite *s, const struct blob *b,
+                           uint64_t at, struct bytes data)
+{
+    char name[NAME_SIZE];
+    name_of(b->id, name);
+    int fd = openat(s->blobs_fd, name,
+                    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return problem_system(&s->problem, "cannot make a blob's file");
+    bool written = write_all(fd, at, data) && fdatasync(fd) == 0 &&
+                   (at > 0 || fsync(s->blobs_fd) == 0);
+    return close_checked(s, fd, written);
+}
+
+static enum err rows_write(struct sql *db, const struct blob *b, uint64_t at,
+                           struct bytes data)
+{
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(db, "INSERT INTO piece VALUES (?, ?, ?)");
+    sql_put_bytes(&q, b->id);
+    sql_put_u64(&q, at);
+    sql_put_bytes(&q, data);
+    return sql_run(&q);
+}
+
+/* Reads into the whole of `out`, which has the length that is wanted. */
+static enum err file_read(struct store_sqlite *s, const struct blob *b,
+                          uint64_t at, struct buf *out)
+{
+    char name[NAME_SIZE];
+    size_t got = 0;
+    ssize_t n = 1;
+    name_of(b->id, name);
+    int fd = openat(s->blobs_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return problem_system(&s->problem, "cannot open a blob's file");
+    while (got < out->len && (n > 0 || (n < 0 && errno == EINTR))) {
+        n = pread(fd, out->data + got, out->len - got, (off_t)(at + got));
+        got += n > 0 ? (size_t)n : 0;
+    }
+    (void)close(fd);
+    if (got < out->len)
+        return problem_set(&s->problem, ERR_IO, PROBLEM_DAMAGED,
+                           "a blob's file is too short");
+    return OK;
+}
+
+static enum err rows_read(struct sql *db, const struct blob *b, uint64_t at,
+                          struct buf *out)
+{
+    size_t got = 0;
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT at, data FROM piece WHERE blob = ?"
+                      " AND at + length(data) > ? ORDER BY at");
+    sql_put_bytes(&q, b->id);
+    sql_put_u64(&q, at);
+    while (got < out->len && sql_next(&q)) {
+        struct bytes data = sql_bytes(&q, 1);
+        size_t skip = (size_t)(at + got - sql_u64(&q, 0));
+        size_t len =
+            data.len - skip < out->len - got ? data.len - skip : out->len - got;
+        memcpy(out->data + got, data.data + skip, len);
+        got += len;
+    }
+    return sql_finish(&q);
+}
+
+/* --- rules --- */
+
+static enum err usage_add(const struct store_sqlite *s, struct sql *db,
+                          uint64_t bytes, bool *out_room)
+{
+    {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(db, "SELECT bytes FROM usage");
+        TRY(sql_one(&q));
+        uint64_t used = sql_u64(&q, 0);
+        *out_room = used <= s->quotas.blobs_bytes &&
+                    bytes <= s->quotas.blobs_bytes - used;
+    }
+    if (!*out_room)
+        return OK;
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(db, "UPDATE usage SET bytes = bytes + ?");
+    sql_put_u64(&q, bytes);
+    return sql_run(&q);
+}
+
+static enum err blob_start(const struct store_sqlite *s, struct sql *db,
+                           struct store_op *op, bool *out_ok)
+{
+    const struct blob_put_request *r = &op->request.blob_put;
+    uint32_t days = r->days < BLOB_DAYS_MAX ? r->days : BLOB_DAYS_MAX;
+    TRY(usage_add(s, db, r->total, out_ok));
+    if (!*out_ok)
+        return store_refuse(op, STATUS_LIMIT, 0);
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(db, "INSERT INTO blob VALUES (?, ?, 0, ?)");
+    sql_put_bytes(&q, r->blob);
+    sql_put_u64(&q, r->total);
+    sql_put_u64(&q, (uint64_t)op->day + days + 1);
+    return sql_run(&q);
+}
+
+static enum err piece_store(struct store_sqlite *s, struct sql *db,
+                            const struct blob *b, struct store_op *op)
+{
+    const struct blob_put_request *r = &op->request.blob_put;
+    TRY(s->blobs_fd >= 0 ? file_write(s, b, r->offset, r->data)
+                         : rows_write(db, b, r->offset, r->data));
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "UPDATE blob SET stored = ? WHERE id = ?");
+    sql_put_u64(&q, r->offset + r->data.len);
+    sql_put_bytes(&q, r->blob);
+    TRY(sql_run(&q));
+    op->answer.blob_put.stored = r->offset + r->data.len;
+    return OK;
+}
+
+enum err blobs_put(struct store_sqlite *s, struct store_op *op)
+{
+    const struct blob_put_request *r = &op->request.blob_put;
+    struct sql *db = NULL;
+    struct blob b;
+    bool ok = false;
+    TRY(channels_access(s, op, &ok));
+    if (!ok)
+        return OK;
+    TRY(store_use(s, op, FILE_BLOBS, &db));
+    TRY(blob_find(db, r->blob, &b));
+    if (r->data.len == 0) {
+        op->answer.blob_put.stored = b.stored;
+        return OK;
+    }
+    if (r->offset != b.stored)
+        return store_refuse(op, STATUS_STATE, b.stored);
+    if (b.known && b.total != r->total)
+        return store_refuse(op, STATUS_EXISTS, 0);
+    if (r->total > s->quotas.blob_bytes)
+        return store_refuse(op, STATUS_LIMIT, 0);
+    if (r->data.len > r->total - r->offset)
+        return store_refuse(op, STATUS_INVALID, 0);
+    if (!b.known) {
+        TRY(blob_start(s, db, op, &ok));
+        if (!ok)
+            return OK;
+    }
+    return piece_store(s, db, &b, op);
+}
+
+enum err blobs_get(struct store_sqlite *s, struct store_op *op)
+{
+    const struct blob_get_request *r = &op->request.blob_get;
+    struct sql *db = NULL;
+    struct blob b;
+    TRY(store_use(s, op, FILE_BLOBS, &db));
+    TRY(blob_find(db, r->blob, &b));
+    if (!b.known || b.stored < b.total || b.expires <= op->day)
+        return store_refuse(op, STATUS_NOTFOUND, 0);
+    if (r->offset > b.total)
+        return store_refuse(op, STATUS_INVALID, 0);
+    uint64_t len = b.total - r->offset;
+    len = len < r->max ? len : r->max;
+    len = len < BLOB_PIECE_MAX ? len : BLOB_PIECE_MAX;
+    op->data = buf_new(BLOB_PIECE_MAX);
+    TRY(buf_extend(&op->data, (size_t)len));
+    if (len > 0)
+        TRY(s->blobs_fd >= 0 ? file_read(s, &b, r->offset, &op->data)
+                             : rows_read(db, &b, r->offset, &op->data));
+    op->answer.blob_get.total = b.total;
+    op->answer.blob_get.data = buf_bytes(&op->data);
+    return OK;
+}
+
+/* --- what goes --- */
+
+static enum err blob_expire(struct store_sqlite *s, struct sql *db,
+                            struct bytes id, uint32_t day)
+{
+    struct blob b;
+    TRY(blob_find(db, id, &b));
+    if (b.expires > day)
+        return OK;
+    static const char *const texts[] = {
+        "DELETE FROM piece WHERE blob = ?",
+        "UPDATE usage SET bytes = bytes -"
+        " (SELECT total FROM blob WHERE id = ?)",
+        "DELETE FROM blob WHERE id = ?",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CLEANUP(sql_end) struct sql_query q = sql_query(db, texts[i]);
+        sql_put_bytes(&q, id);
+        TRY(sql_run(&q));
+    }
+    if (s->gone_count < COLLECT_STEP)
+        memcpy(s->gone[s->gone_count++], id.data, ID_SIZE);
+    return OK;
+}
+
+void blobs_committed(struct store_sqlite *s)
+{
+    char name[NAME_SIZE];
+    for (size_t i = 0; i < s->gone_count && s->blobs_fd >= 0; i++) {
+        name_of((struct bytes){s->gone[i], ID_SIZE}, name);
+        (void)unlinkat(s->blobs_fd, name, 0); /* or else it is swept later */
+    }
+    s->gone_count = 0;
+}
+
+/* Removes a few files that have no row: a crash, or a commit that failed, came
+ * between. */
+static enum err sweep(struct store_sqlite *s, struct sql *db)
+{
+    if (s->blobs_fd < 0)
+        return OK;
+    if (s->sweep == NULL) {
+        int fd = openat(s->blobs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        s->sweep = fd >= 0 ? fdopendir(fd) : NULL;
+        if (s->sweep == NULL)
+            return problem_system(&s->problem, "cannot read blobs");
+    }
+    for (unsigned i = 0; i < SWEEP_STEP; i++) {
+        uint8_t id[ID_SIZE];
+        struct blob b;
+        const struct dirent *entry = readdir(s->sweep);
+        if (entry == NULL) {
+            (void)closedir(s->sweep);
+            s->sweep = NULL;
+            return OK;
+        }
+        if (!name_parse(entry->d_name, id))
+            continue;
+        TRY(blob_find(db, (struct bytes){id, ID_SIZE}, &b));
+        if (!b.known)
+            (void)unlinkat(s->blobs_fd, entry->d_name, 0);
+    }
+    return OK;
+}
+
+enum err blobs_collect(struct store_sqlite *s, struct store_op *op)
+{
+    uint8_t ids[COLLECT_STEP][ID_SIZE];
+    size_t count = 0;
+    struct sql *db = NULL;
+    TRY(store_use(s, op, FILE_BLOBS, &db));
+    {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(
+            db, "SELECT id FROM blob WHERE id > ? ORDER BY id LIMIT ?");
+        TRY(store_walk(s, FILE_BLOBS, &q, ids, &count));
+    }
+    for (size_t i = 0; i < count; i++)
+        TRY(blob_expire(s, db, (struct bytes){ids[i], ID_SIZE}, op->day));
+    return sweep(s, db);
+}
+
+enum err blobs_verify(struct store_sqlite *s, struct problem *p)
+{
+    struct sql *db = s->db[FILE_BLOBS];
+    CLEANUP(sql_end)
+    struct sql_query sum =
+        sql_query(db, "SELECT (SELECT coalesce(sum(total), 0) FROM blob) ="
+                      " (SELECT bytes FROM usage)");
+    TRY(sql_one(&sum));
+    if (sql_u64(&sum, 0) != 1)
+        return problem_set(p, ERR_IO, PROBLEM_DAMAGED,
+                           "blobs.db: the bytes in use are miscounted");
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT id, stored, total FROM blob WHERE stored > 0");
+    while (sql_next(&q)) {
+        char name[NAME_SIZE];
+        struct stat st = {0};
+        name_of(sql_bytes(&q, 0), name);
+        bool there =
+            s->blobs_fd < 0 ||
+            (fstatat(s->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+             (uint64_t)st.st_size >= sql_u64(&q, 1));
+        if (!there || sql_u64(&q, 1) > sql_u64(&q, 2))
+            return problem_set(p, ERR_IO, PROBLEM_DAMAGED,
+                               "blob %s: its file is missing or too short",
+                               name);
+    }
+    return sql_finish(&q);
+}

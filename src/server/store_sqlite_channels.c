@@ -1,0 +1,672 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Channels: DESIGN.md section 5, rules 1 to 5. Sequence numbers of a channel
+ * begin at 1. What a subscription may read:
+ *
+ *     start < seq <= ended (or head)       of those, it has acked <= cursor
+ *
+ * `start` is the commit that added it. An entry goes when it lies at or below
+ * the cursor of every subscription that still has something to read.
+ */
+#include "server/store_sqlite_impl.h"
+
+#include "base/secret.h"
+
+#include <inttypes.h>
+
+#define READ_ENTRIES_MAX 1024U
+#define LIST_OVERHEAD    64U /* of an entry in a list, at most */
+
+const char *const store_channels_schema[] = {
+    "CREATE TABLE channel ("
+    " id BLOB NOT NULL PRIMARY KEY,"
+    " head INTEGER NOT NULL,"      /* newest sequence number; 0: none */
+    " handshake INTEGER NOT NULL," /* of the newest commit or proposal */
+    " bytes INTEGER NOT NULL,"     /* of the bodies that are held */
+    " day INTEGER NOT NULL"        /* of the last attach or read */
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE subscription ("
+    " channel BLOB NOT NULL,"
+    " id BLOB NOT NULL,"
+    " cap_hash BLOB NOT NULL,"
+    " cap_next BLOB," /* given by a later commit; both are good */
+    " start INTEGER NOT NULL,"
+    " cursor INTEGER NOT NULL,"
+    " ended INTEGER,"         /* by the commit of this number */
+    " day INTEGER NOT NULL,"  /* made; then of the last use, or the end */
+    " used INTEGER NOT NULL," /* 0: never attached, 1: attached */
+    " PRIMARY KEY (channel, id)"
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE entry ("
+    " channel BLOB NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " time INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL,"
+    " body BLOB NOT NULL,"
+    " PRIMARY KEY (channel, seq)"
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE accepted (" /* idempotency keys, longer than entries */
+    " channel BLOB NOT NULL,"
+    " key BLOB NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " day INTEGER NOT NULL,"
+    " PRIMARY KEY (channel, key)"
+    ") WITHOUT ROWID, STRICT;",
+    NULL,
+};
+
+/* A channel and the subscription that asks. */
+struct view {
+    struct sql *db;
+    struct bytes channel; /* ids, as the request has them */
+    struct bytes sub;
+    uint64_t head;
+    uint64_t handshake;
+    uint64_t bytes;
+    uint64_t start;
+    uint64_t cursor;
+    uint64_t end; /* the last entry that it may read */
+    bool ended;
+    bool fresh; /* has been used today */
+};
+
+static bool cap_matches(const struct sql_query *q, int column,
+                        struct bytes cap_hash)
+{
+    return !sql_is_null(q, column) &&
+           secret_equal_bytes(sql_bytes(q, column), cap_hash);
+}
+
+/* Looks the request's channel and subscription up and checks the capability:
+ * every request on a channel begins so. False: the operation is refused. */
+static enum err view_open(struct store_sqlite *s, struct store_op *op,
+                          const struct access *access, struct view *v,
+                          bool *out_granted)
+{
+    *out_granted = false;
+    *v = (struct view){.channel = access->channel, .sub = access->sub};
+    TRY(store_use(s, op, FILE_CHANNELS, &v->db));
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(
+        v->db, "SELECT c.head, c.handshake, c.bytes, c.day, s.start, s.cursor,"
+               " s.ended, s.day, s.used, s.cap_hash, s.cap_next"
+               " FROM subscription s JOIN channel c ON c.id = s.channel"
+               " WHERE s.channel = ? AND s.id = ?");
+    sql_put_bytes(&q, access->channel);
+    sql_put_bytes(&q, access->sub);
+    if (!sql_next(&q)) {
+        TRY(sql_finish(&q));
+        return store_refuse(op, STATUS_NOTFOUND, 0);
+    }
+    if (!cap_matches(&q, 9, op->cap_hash) && !cap_matches(&q, 10, op->cap_hash))
+        return store_refuse(op, STATUS_AUTH, 0);
+    v->head = sql_u64(&q, 0);
+    v->handshake = sql_u64(&q, 1);
+    v->bytes = sql_u64(&q, 2);
+    v->start = sql_u64(&q, 4);
+    v->cursor = sql_u64(&q, 5);
+    v->ended = !sql_is_null(&q, 6);
+    v->end = v->ended ? sql_u64(&q, 6) : v->head;
+    v->fresh = sql_u64(&q, 3) == op->day &&
+               (v->ended || (sql_u64(&q, 7) == op->day && sql_u64(&q, 8) != 0));
+    *out_granted = true;
+    return OK;
+}
+
+/* Notes, once a day, that the channel and the subscription are in use. The day
+ * of an ended subscription is that of its end. */
+static enum err view_touch(const struct view *v, uint32_t day)
+{
+    if (v->fresh)
+        return OK;
+    CLEANUP(sql_end)
+    struct sql_query c =
+        sql_query(v->db, "UPDATE channel SET day = max(day, ?) WHERE id = ?");
+    sql_put_u64(&c, day);
+    sql_put_bytes(&c, v->channel);
+    TRY(sql_run(&c));
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v->db, "UPDATE subscription SET day = ?, used = 1"
+                         " WHERE channel = ? AND id = ? AND ended IS NULL");
+    sql_put_u64(&q, day);
+    sql_put_bytes(&q, v->channel);
+    sql_put_bytes(&q, v->sub);
+    return sql_run(&q);
+}
+
+/* An ended subscription that has read all it may is told so. */
+static bool is_over(const struct view *v, uint64_t after)
+{
+    return v->ended && after >= v->end;
+}
+
+static enum err oldest_of(const struct view *v, uint64_t *out)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v->db, "SELECT min(seq) FROM entry WHERE channel = ?");
+    sql_put_bytes(&q, v->channel);
+    TRY(sql_one(&q));
+    *out = sql_is_null(&q, 0) ? v->head + 1 : sql_u64(&q, 0);
+    return OK;
+}
+
+static enum err sub_insert(struct sql *db, struct bytes channel,
+                           const struct sub_add *add, uint64_t start,
+                           uint32_t day)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "INSERT INTO subscription"
+                      " (channel, id, cap_hash, start, cursor, day, used)"
+                      " VALUES (?, ?, ?, ?, ?, ?, 0)");
+    sql_put_bytes(&q, channel);
+    sql_put_bytes(&q, add->sub);
+    sql_put_bytes(&q, add->cap_hash);
+    sql_put_u64(&q, start);
+    sql_put_u64(&q, start);
+    sql_put_u64(&q, day);
+    return sql_run(&q);
+}
+
+/* The same again, after a lost answer, is no error. */
+static enum err create_again(struct sql *db, struct store_op *op)
+{
+    const struct channel_create_request *r = &op->request.channel_create;
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(
+        db, "SELECT 1 FROM subscription"
+            " WHERE channel = ? AND id = ? AND cap_hash = ? AND start = 0");
+    sql_put_bytes(&q, r->channel);
+    sql_put_bytes(&q, r->sub);
+    sql_put_bytes(&q, r->cap_hash);
+    bool same = sql_next(&q);
+    TRY(sql_finish(&q));
+    return same ? OK : store_refuse(op, STATUS_EXISTS, 0);
+}
+
+enum err channels_create(struct store_sqlite *s, struct store_op *op)
+{
+    const struct channel_create_request *r = &op->request.channel_create;
+    struct sql *db = NULL;
+    TRY(store_use(s, op, FILE_CHANNELS, &db));
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "INSERT OR IGNORE INTO channel VALUES (?, 0, 0, 0, ?)");
+    sql_put_bytes(&q, r->channel);
+    sql_put_u64(&q, op->day);
+    TRY(sql_run(&q));
+    if (sql_changes(db) == 0)
+        return create_again(db, op);
+    const struct sub_add creator = {r->sub, r->cap_hash};
+    return sub_insert(db, r->channel, &creator, 0, op->day);
+}
+
+enum err channels_attach(struct store_sqlite *s, struct store_op *op)
+{
+    struct view v;
+    bool granted = false;
+    TRY(view_open(s, op, &op->request.attach.access, &v, &granted));
+    if (!granted)
+        return OK;
+    if (is_over(&v, v.cursor))
+        return store_refuse(op, STATUS_STATE, v.end);
+    TRY(view_touch(&v, op->day));
+    struct attach_answer *a = &op->answer.attach;
+    a->head = v.end;
+    a->handshake = v.handshake < v.end ? v.handshake : v.end;
+    a->cursor = v.cursor;
+    return oldest_of(&v, &a->oldest);
+}
+
+enum err channels_read(struct store_sqlite *s, struct store_op *op)
+{
+    const struct read_request *r = &op->request.read;
+    struct view v;
+    bool granted = false;
+    TRY(view_open(s, op, &r->access, &v, &granted));
+    if (!granted)
+        return OK;
+    if (is_over(&v, r->after))
+        return store_refuse(op, STATUS_STATE, v.end);
+    TRY(view_touch(&v, op->day));
+
+    size_t max = r->max_bytes < READ_BYTES_MAX ? r->max_bytes : READ_BYTES_MAX;
+    size_t used = 0;
+    size_t count = 0;
+    op->data = buf_new(max + ENTRY_MAX + READ_ENTRIES_MAX * LIST_OVERHEAD);
+    struct writer w = writer_to(&op->data);
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v.db,
+                  "SELECT seq, time, kind, body FROM entry"
+                  " WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
+    sql_put_bytes(&q, v.channel);
+    sql_put_u64(&q, r->after > v.start ? r->after : v.start);
+    sql_put_u64(&q, v.end);
+    while (count < READ_ENTRIES_MAX && sql_next(&q)) {
+        const struct entry e = {
+            .seq = sql_u64(&q, 0),
+            .time = sql_u64(&q, 1),
+            .kind = (uint8_t)sql_u64(&q, 2),
+            .body = sql_bytes(&q, 3),
+        };
+        if (count > 0 && e.body.len > max - used)
+            break;
+        entry_write(&w, &e);
+        used += e.body.len < max - used ? e.body.len : max - used;
+        count++;
+    }
+    TRY(sql_finish(&q));
+    TRY(writer_finish(&w));
+    op->answer.read.head = v.end;
+    op->answer.read.entries = buf_bytes(&op->data);
+    return oldest_of(&v, &op->answer.read.oldest);
+}
+
+/* Rule 5: before `after` is looked at, and whoever asks. */
+static enum err accepted_find(const struct view *v, struct bytes key,
+                              uint64_t *out_seq)
+{
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(
+        v->db, "SELECT seq FROM accepted WHERE channel = ? AND key = ?");
+    sql_put_bytes(&q, v->channel);
+    sql_put_bytes(&q, key);
+    *out_seq = sql_next(&q) ? sql_u64(&q, 0) : 0;
+    return sql_finish(&q);
+}
+
+/* Rule 2: adds. An id that is there already stays as it is, and takes a second
+ * capability: a device that rejoins comes back so, and a false list takes
+ * nothing from anybody. */
+static enum err sub_add(const struct view *v, const struct sub_add *add,
+                        uint64_t seq, uint32_t day)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v->db,
+                  "UPDATE subscription SET cap_next = ?, ended = NULL, day = ?"
+                  " WHERE channel = ? AND id = ?");
+    sql_put_bytes(&q, add->cap_hash);
+    sql_put_u64(&q, day);
+    sql_put_bytes(&q, v->channel);
+    sql_put_bytes(&q, add->sub);
+    TRY(sql_run(&q));
+    if (sql_changes(v->db) > 0)
+        return OK;
+    return sub_insert(v->db, v->channel, add, seq, day);
+}
+
+static enum err subs_add(const struct view *v, struct bytes adds, uint64_t seq,
+                         uint32_t day)
+{
+    struct reader r = reader_of(adds);
+    while (reader_more(&r)) {
+        struct sub_add add;
+        sub_add_read(&r, &add);
+        TRY(sub_add(v, &add, seq, day));
+    }
+    return reader_finish(&r);
+}
+
+static enum err subs_end(const struct view *v, struct bytes ends, uint64_t seq,
+                         uint32_t day)
+{
+    struct reader r = reader_of(ends);
+    while (reader_more(&r)) {
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(v->db, "UPDATE subscription SET ended = ?, day = ?"
+                             " WHERE channel = ? AND id = ? AND ended IS NULL");
+        sql_put_u64(&q, seq);
+        sql_put_u64(&q, day);
+        sql_put_bytes(&q, v->channel);
+        sql_put_bytes(&q, reader_raw(&r, ID_SIZE));
+        TRY(sql_run(&q));
+    }
+    return reader_finish(&r);
+}
+
+static enum err subs_count(const struct view *v, uint64_t *out)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v->db, "SELECT count(*) FROM subscription WHERE channel = ?");
+    sql_put_bytes(&q, v->channel);
+    TRY(sql_one(&q));
+    *out = sql_u64(&q, 0);
+    return OK;
+}
+
+/* Ended ones are only kept so that they can be told, or reopened: when there is
+ * no room, those that have read all go first. */
+static enum err subs_have_room(const struct store_sqlite *s,
+                               const struct view *v, struct bytes adds,
+                               bool *out)
+{
+    uint64_t count = 0;
+    uint64_t more = adds.len / (ID_SIZE + CAP_SIZE);
+    TRY(subs_count(v, &count));
+    if (more > 0 && count + more > s->quotas.subscriptions) {
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(v->db, "DELETE FROM subscription"
+                             " WHERE channel = ? AND cursor >= ended");
+        sql_put_bytes(&q, v->channel);
+        TRY(sql_run(&q));
+        TRY(subs_count(v, &count));
+    }
+    *out = more == 0 || count + more <= s->quotas.subscriptions;
+    return OK;
+}
+
+/* Acknowledged entries go at the end of the flush, once for each channel. */
+static enum err mark_dirty(struct store_sqlite *s, struct bytes channel)
+{
+    for (size_t i = s->dirty_count; i-- > 0 && i + 8 > s->dirty_count;) {
+        if (bytes_equal((struct bytes){s->dirty[i], ID_SIZE}, channel))
+            return OK;
+    }
+    if (s->dirty_count == DIRTY_MAX)
+        TRY(channels_trim(s));
+    memcpy(s->dirty[s->dirty_count++], channel.data, ID_SIZE);
+    return OK;
+}
+
+static enum err entry_insert(const struct view *v, const struct store_op *op,
+                             uint64_t seq)
+{
+    const struct append_request *r = &op->request.append;
+    CLEANUP(sql_end)
+    struct sql_query e =
+        sql_query(v->db, "INSERT INTO entry VALUES (?, ?, ?, ?, ?)");
+    sql_put_bytes(&e, v->channel);
+    sql_put_u64(&e, seq);
+    sql_put_u64(&e, op->now);
+    sql_put_u64(&e, r->kind);
+    sql_put_bytes(&e, r->body);
+    TRY(sql_run(&e));
+
+    CLEANUP(sql_end)
+    struct sql_query k =
+        sql_query(v->db, "INSERT INTO accepted VALUES (?, ?, ?, ?)");
+    sql_put_bytes(&k, v->channel);
+    sql_put_bytes(&k, r->idempotency_key);
+    sql_put_u64(&k, seq);
+    sql_put_u64(&k, op->day);
+    TRY(sql_run(&k));
+
+    CLEANUP(sql_end)
+    struct sql_query c =
+        sql_query(v->db, "UPDATE channel SET head = ?, handshake = ?, bytes = ?"
+                         " WHERE id = ?");
+    sql_put_u64(&c, seq);
+    sql_put_u64(&c, r->kind == ENTRY_APPLICATION ? v->handshake : seq);
+    sql_put_u64(&c, v->bytes + r->body.len);
+    sql_put_bytes(&c, v->channel);
+    return sql_run(&c);
+}
+
+enum err channels_append(struct store_sqlite *s, struct store_op *op)
+{
+    const struct append_request *r = &op->request.append;
+    struct view v;
+    bool granted = false;
+    uint64_t seq = 0;
+    TRY(view_open(s, op, &r->access, &v, &granted));
+    if (!granted)
+        return OK;
+    if (r->kind != ENTRY_EPHEMERAL)
+        TRY(accepted_find(&v, r->idempotency_key, &seq));
+    op->answer.append.seq = seq;
+    if (seq > 0)
+        return OK;
+    if (v.ended)
+        return store_refuse(op, STATUS_STATE, v.end);
+    if (r->kind == ENTRY_EPHEMERAL)
+        return OK;
+    if (r->after != v.handshake)
+        return store_refuse(op, STATUS_BEHIND, v.handshake);
+    bool room = false;
+    TRY(subs_have_room(s, &v, op->commit.adds, &room));
+    if (!room || r->body.len > s->quotas.channel_bytes - v.bytes ||
+        v.bytes > s->quotas.channel_bytes)
+        return store_refuse(op, STATUS_LIMIT, 0);
+
+    seq = v.head + 1;
+    TRY(entry_insert(&v, op, seq));
+    TRY(subs_add(&v, op->commit.adds, seq, op->day));
+    TRY(subs_end(&v, op->commit.ends, seq, op->day));
+    if (op->commit.ends.len > 0)
+        TRY(mark_dirty(s, v.channel));
+    op->answer.append.seq = seq;
+    op->fresh = true;
+    return OK;
+}
+
+enum err channels_ack(struct store_sqlite *s, struct store_op *op)
+{
+    const struct ack_request *r = &op->request.ack;
+    struct view v;
+    bool granted = false;
+    TRY(view_open(s, op, &r->access, &v, &granted));
+    if (!granted || r->upto <= v.cursor) /* it never goes back */
+        return OK;
+    if (r->upto > v.end)
+        return store_refuse(op, STATUS_INVALID, v.end);
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(v.db, "UPDATE subscription SET cursor = ?"
+                                         " WHERE channel = ? AND id = ?");
+    sql_put_u64(&q, r->upto);
+    sql_put_bytes(&q, v.channel);
+    sql_put_bytes(&q, v.sub);
+    TRY(sql_run(&q));
+    return mark_dirty(s, v.channel);
+}
+
+enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
+{
+    struct view v;
+    bool granted = false;
+    TRY(view_open(s, op, &op->request.reopen.access, &v, &granted));
+    if (!granted)
+        return OK;
+    if (v.ended)
+        return store_refuse(op, STATUS_STATE, v.end);
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(v.db, "UPDATE subscription SET ended = NULL, day = ?"
+                        " WHERE channel = ? AND id = ?");
+    sql_put_u64(&q, op->day);
+    sql_put_bytes(&q, v.channel);
+    sql_put_bytes(&q, op->request.reopen.target);
+    TRY(sql_run(&q));
+    if (sql_changes(v.db) == 0)
+        return store_refuse(op, STATUS_NOTFOUND, 0);
+    return OK;
+}
+
+enum err channels_access(struct store_sqlite *s, struct store_op *op,
+                         bool *out_live)
+{
+    struct view v;
+    TRY(view_open(s, op, &op->request.blob_put.access, &v, out_live));
+    if (*out_live && v.ended) {
+        *out_live = false;
+        return store_refuse(op, STATUS_STATE, v.end);
+    }
+    return OK;
+}
+
+/* --- what goes --- */
+
+static enum err one_u64(struct sql *db, const char *text, struct bytes id,
+                        uint64_t *out)
+{
+    CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
+    sql_put_bytes(&q, id);
+    TRY(sql_one(&q));
+    *out = sql_u64(&q, 0);
+    return OK;
+}
+
+/* Deletes the entries up to `low`. */
+static enum err entries_drop(struct sql *db, struct bytes channel, uint64_t low)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT coalesce(sum(length(body)), 0) FROM entry"
+                      " WHERE channel = ? AND seq <= ?");
+    sql_put_bytes(&q, channel);
+    sql_put_u64(&q, low);
+    TRY(sql_one(&q));
+    if (sql_u64(&q, 0) == 0)
+        return OK; /* a body is never empty */
+
+    CLEANUP(sql_end)
+    struct sql_query c =
+        sql_query(db, "UPDATE channel SET bytes = bytes - ? WHERE id = ?");
+    sql_put_u64(&c, sql_u64(&q, 0));
+    sql_put_bytes(&c, channel);
+    TRY(sql_run(&c));
+    CLEANUP(sql_end)
+    struct sql_query d =
+        sql_query(db, "DELETE FROM entry WHERE channel = ? AND seq <= ?");
+    sql_put_bytes(&d, channel);
+    sql_put_u64(&d, low);
+    return sql_run(&d);
+}
+
+/* Rule 4. With nobody left to read, everything goes. */
+static enum err channel_trim(struct sql *db, struct bytes channel)
+{
+    uint64_t low = 0;
+    TRY(one_u64(db,
+                "SELECT coalesce(min(cursor), 9223372036854775807)"
+                " FROM subscription WHERE channel = ?"
+                " AND (ended IS NULL OR cursor < ended)",
+                channel, &low));
+    return entries_drop(db, channel, low);
+}
+
+enum err channels_trim(struct store_sqlite *s)
+{
+    for (size_t i = 0; i < s->dirty_count; i++) {
+        struct bytes channel = {s->dirty[i], ID_SIZE};
+        TRY(channel_trim(s->db[FILE_CHANNELS], channel));
+    }
+    s->dirty_count = 0;
+    return OK;
+}
+
+static enum err delete_where(struct sql *db, const char *text, struct bytes id,
+                             uint64_t before)
+{
+    CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
+    sql_put_bytes(&q, id);
+    sql_put_u64(&q, before);
+    return sql_run(&q);
+}
+
+static enum err channel_delete(struct sql *db, struct bytes channel)
+{
+    static const char *const texts[] = {
+        "DELETE FROM entry WHERE channel = ?",
+        "DELETE FROM accepted WHERE channel = ?",
+        "DELETE FROM subscription WHERE channel = ?",
+        "DELETE FROM channel WHERE id = ?",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        CLEANUP(sql_end) struct sql_query q = sql_query(db, texts[i]);
+        sql_put_bytes(&q, channel);
+        TRY(sql_run(&q));
+    }
+    return OK;
+}
+
+/* Rules 4, 5 and 7: what is older than the retention, subscriptions that never
+ * came or have ended, and channels that nobody uses. */
+static enum err channel_collect(struct sql *db, struct bytes channel,
+                                const struct store_op *op, uint32_t days)
+{
+    uint32_t day = op->day > days ? op->day - days : 0;
+    uint64_t time = (uint64_t)days * SECONDS_PER_DAY;
+    uint64_t used = 0;
+    uint64_t old = 0;
+    TRY(one_u64(db, "SELECT day FROM channel WHERE id = ?", channel, &used));
+    if (used < day)
+        return channel_delete(db, channel);
+    TRY(delete_where(db, "DELETE FROM accepted WHERE channel = ? AND day < ?",
+                     channel, day));
+    TRY(delete_where(db,
+                     "DELETE FROM subscription WHERE channel = ? AND day < ?"
+                     " AND (ended IS NOT NULL OR used = 0)",
+                     channel, day));
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(
+        db, "SELECT max(seq) FROM entry WHERE channel = ? AND time < ?");
+    sql_put_bytes(&q, channel);
+    sql_put_u64(&q, op->now > time ? op->now - time : 0);
+    TRY(sql_one(&q));
+    old = sql_u64(&q, 0);
+    if (old > 0)
+        TRY(entries_drop(db, channel, old));
+    return channel_trim(db, channel);
+}
+
+enum err channels_collect(struct store_sqlite *s, struct store_op *op)
+{
+    uint8_t ids[COLLECT_STEP][ID_SIZE];
+    size_t count = 0;
+    struct sql *db = NULL;
+    TRY(store_use(s, op, FILE_CHANNELS, &db));
+    {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(
+            db, "SELECT id FROM channel WHERE id > ? ORDER BY id LIMIT ?");
+        TRY(store_walk(s, FILE_CHANNELS, &q, ids, &count));
+    }
+    for (size_t i = 0; i < count; i++)
+        TRY(channel_collect(db, (struct bytes){ids[i], ID_SIZE}, op,
+                            s->quotas.retention_days));
+    return OK;
+}
+
+enum err channels_verify(struct store_sqlite *s, struct problem *p)
+{
+    static const struct {
+        const char *query, *what;
+    } laws[] = {
+        {"SELECT count(*) FROM entry LEFT JOIN channel ON id = channel"
+         " WHERE id IS NULL OR seq < 1 OR seq > head",
+         "an entry lies outside its channel"},
+        {"SELECT count(*) FROM channel WHERE handshake > head",
+         "a channel's handshake is above its head"},
+        {"SELECT count(*) FROM channel c WHERE bytes <> (SELECT"
+         " coalesce(sum(length(body)), 0) FROM entry WHERE channel = c.id)",
+         "a channel's bytes are miscounted"},
+        {"SELECT count(*) FROM channel c WHERE (SELECT count(*) <>"
+         " coalesce(max(seq) - min(seq) + 1, 0) FROM entry"
+         " WHERE channel = c.id)",
+         "an entry is missing between others"},
+        {"SELECT count(*) FROM subscription LEFT JOIN channel c"
+         " ON c.id = channel WHERE c.id IS NULL OR start > cursor"
+         " OR cursor > head OR ended > head",
+         "a subscription does not fit its channel"},
+        {"SELECT count(*) FROM accepted LEFT JOIN channel ON id = channel"
+         " WHERE id IS NULL OR seq > head",
+         "an idempotency key does not fit its channel"},
+    };
+    for (size_t i = 0; i < sizeof laws / sizeof laws[0]; i++) {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(s->db[FILE_CHANNELS], laws[i].query);
+        TRY(sql_one(&q));
+        if (sql_u64(&q, 0) > 0)
+            return problem_set(p, ERR_IO, PROBLEM_DAMAGED,
+                               "channels.db: %s (%" PRIu64 " times)",
+                               laws[i].what, sql_u64(&q, 0));
+    }
+    return OK;
+}

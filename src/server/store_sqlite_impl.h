@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the SQLite store share. */
+#pragma once
+
+#include "server/store_sqlite.h"
+
+#include <dirent.h>
+#include <string.h>
+
+enum store_file {
+    FILE_ACCOUNTS,
+    FILE_INBOXES,
+    FILE_CHANNELS,
+    FILE_BLOBS,
+    FILE_COUNT,
+};
+
+#define SECONDS_PER_DAY 86400U
+#define DAYS_PER_WEEK   7U
+#define SPENT_DAYS      2U  /* work is good today and was good yesterday */
+#define COLLECT_STEP    16U /* objects of a kind that one collection visits */
+#define DIRTY_MAX       1024U
+
+struct store_sqlite {
+    struct store_quotas quotas;
+    struct problem problem;
+    struct sql_hook hook;
+    bool crashed; /* by the hook: nothing is committed any more */
+    struct sql *db[FILE_COUNT];
+    struct sql_tx tx[FILE_COUNT]; /* of the flush that is going on */
+    int blobs_fd;                 /* the folder; -1: their content is in rows */
+    struct store_op *submitted, **submitted_end;
+    struct store_op *done, **done_end;
+    /* Channels whose acknowledgements moved in this flush. */
+    uint8_t dirty[DIRTY_MAX][ID_SIZE];
+    size_t dirty_count;
+    /* Blobs whose files go after the commit. */
+    uint8_t gone[COLLECT_STEP][ID_SIZE];
+    size_t gone_count;
+    DIR *sweep; /* through the folder, for files without a row */
+    /* How far the collection has come, by id. */
+    uint8_t position[FILE_COUNT][ID_SIZE];
+};
+
+/* Returns a file's database inside the flush's transaction. */
+MUST_USE enum err store_use(struct store_sqlite *s, struct store_op *op,
+                            enum store_file file, struct sql **out);
+
+/* Ends a rule with a refusal; an error would undo the whole flush. */
+static inline enum err store_refuse(struct store_op *op, enum status status,
+                                    uint64_t detail)
+{
+    op->answer.status = (uint8_t)status;
+    op->answer.detail = detail;
+    return OK;
+}
+
+/* Visits up to COLLECT_STEP rows of ids after the last one visited. */
+MUST_USE enum err store_walk(struct store_sqlite *s, enum store_file file,
+                             struct sql_query *q,
+                             uint8_t out[COLLECT_STEP][ID_SIZE],
+                             size_t *out_count);
+
+/* The schemas, by file. */
+extern const char *const store_accounts_schema[];
+extern const char *const store_inboxes_schema[];
+extern const char *const store_channels_schema[];
+extern const char *const store_blobs_schema[];
+
+#define RULE(name) \
+    MUST_USE enum err name(struct store_sqlite *store, struct store_op *op)
+RULE(accounts_register);
+RULE(accounts_newest);
+RULE(accounts_touch);
+RULE(accounts_state_append);
+RULE(accounts_contact_set);
+RULE(accounts_kp_publish);
+RULE(accounts_kp_count);
+RULE(accounts_kp_take);
+RULE(accounts_lookup);
+RULE(accounts_chain);
+RULE(accounts_invite_add);
+RULE(inboxes_read);
+RULE(inboxes_ack);
+RULE(inboxes_append);
+RULE(channels_create);
+RULE(channels_attach);
+RULE(channels_read);
+RULE(channels_append);
+RULE(channels_ack);
+RULE(channels_reopen);
+RULE(blobs_put);
+RULE(blobs_get);
+RULE(accounts_collect);
+RULE(inboxes_collect);
+RULE(channels_collect);
+RULE(blobs_collect);
+#undef RULE
+
+/* Says whether `cap_hash` is the account's contact capability, and that the
+ * device is one of its own; ERR_NOTFOUND when it is not. */
+MUST_USE enum err accounts_check(struct store_sqlite *s, struct store_op *op,
+                                 struct bytes account, struct bytes device,
+                                 bool *out_contact);
+
+/* Checks the right to use a channel and that its subscription has not ended. */
+MUST_USE enum err channels_access(struct store_sqlite *s, struct store_op *op,
+                                  bool *out_live);
+
+/* Deletes what everybody has acknowledged, of the channels that were touched.
+ */
+MUST_USE enum err channels_trim(struct store_sqlite *s);
+
+/* Opens the folder of blobs, or arranges for rows. */
+MUST_USE enum err blobs_open(struct store_sqlite *s,
+                             const struct store_sqlite_config *config);
+void blobs_close(struct store_sqlite *s);
+
+/* The rows are durably gone: so go the files. */
+void blobs_committed(struct store_sqlite *s);
+
+MUST_USE enum err channels_verify(struct store_sqlite *s, struct problem *p);
+MUST_USE enum err accounts_verify(struct store_sqlite *s, struct problem *p);
+MUST_USE enum err blobs_verify(struct store_sqlite *s, struct problem *p);
