@@ -19,7 +19,7 @@ struct problem;
 
 /* Operations of the core's own, beside the methods of the protocol. */
 enum {
-    STORE_NEWEST_STATE = 0x8000, /* of `account`; NOTFOUND */
+    STORE_NEWEST_STATE = 0x8000, /* of `account`: in `data`; NOTFOUND */
     STORE_INVITE_ADD,            /* `invite_hash` */
     STORE_COLLECT,               /* delete some of what nobody needs */
 };
@@ -28,7 +28,8 @@ struct store_op {
     struct store_op *next; /* the holder's: core, then store, then core */
 
     /* What to do: set by the core. All bytes outlive the operation. */
-    uint16_t rule; /* enum method, or one of the above */
+    uint16_t rule; /* enum method, or one of the above. METHOD_LOGIN only
+                      notes the week */
     struct request request;
     uint64_t now; /* seconds since 1970 */
     uint32_t day; /* the same in days: all that most rows get to know */
@@ -37,13 +38,18 @@ struct store_op {
     struct bytes device;      /* whose; of the identified lane */
     struct bytes invite_hash; /* register; empty: none is needed */
     struct bytes devices;     /* register, state_append: all ids of the state */
+    struct bytes digest;      /* inbox_append: of the item; kp_take: the work's
+                                 subject; kp_publish: of each package */
     uint64_t version;         /* state_append: of the state that is added */
     struct commit_data commit; /* append of a commit */
 
     /* What came of it: set by the store. */
     struct answer answer; /* borrows from `data`; a status for core's own */
     struct buf data;      /* also the state, for STORE_NEWEST_STATE */
-    uint64_t seq;         /* inbox_append: the item's; 0: it was there */
+    uint64_t seq;         /* inbox_append: the item's; 0: it was there.
+                             STORE_NEWEST_STATE: week of the last login */
+    bool fresh;           /* append: made now, not found by its key */
+    unsigned touched;     /* the store's own */
 };
 
 struct store {

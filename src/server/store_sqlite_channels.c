@@ -431,8 +431,8 @@ enum err channels_append(struct store_sqlite *s, struct store_op *op)
         return store_refuse(op, STATUS_BEHIND, v.handshake);
     bool room = false;
     TRY(subs_have_room(s, &v, op->commit.adds, &room));
-    if (!room || r->body.len > s->quotas.channel_bytes - v.bytes ||
-        v.bytes > s->quotas.channel_bytes)
+    if (!room || v.bytes > s->quotas.channel_bytes ||
+        r->body.len > s->quotas.channel_bytes - v.bytes)
         return store_refuse(op, STATUS_LIMIT, 0);
 
     seq = v.head + 1;
