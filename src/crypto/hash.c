@@ -146,6 +146,8 @@ enum err hkdf_expand_long(struct crypto *c, enum hash_id alg,
     size_t start = out->len;
     if (len > HKDF_BLOCKS_MAX * hash_size(alg))
         return ERR_LIMIT;
+    if (len == 0)
+        return OK;
     TRY(buf_extend(out, len));
     enum err err = expand(c, alg, prk, info, out->data + start, len);
     if (err != OK)
