@@ -108,8 +108,9 @@ struct sotto_suite {
     bool hybrid;      /* secrecy also against quantum computers */
 };
 
-/* The i-th suite that the library has; NULL past the last. */
-SOTTO_API const struct sotto_suite *sotto_suite_at(size_t i);
+/* Describes the i-th suite of the library; SOTTO_ERR_NOTFOUND past the last. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err sotto_suite_at(size_t i,
+                                                       struct sotto_suite *out);
 
 /* The suite a new conversation should use: MLKEM768X25519, AES-256-GCM,
  * SHA-384, Ed25519. */
@@ -426,9 +427,10 @@ enum sotto_outcome {
     SOTTO_OWN_COMMIT,      /* the pending commit: sotto_group_merge_pending() */
     SOTTO_OWN_MESSAGE,     /* by this leaf, and it cannot be opened by it: an
                               echo, or this state is an old copy */
-    SOTTO_DUPLICATE,       /* a generation that was used already */
+    SOTTO_DUPLICATE,       /* its key was used already, or is too old to be
+                              kept */
     SOTTO_FUTURE_EPOCH,    /* something before it is missing */
-    SOTTO_TOO_OLD,         /* an epoch or generation whose keys are gone */
+    SOTTO_TOO_OLD,         /* of an epoch that is over: its keys are gone */
     SOTTO_WRONG_GROUP,
     SOTTO_CANNOT_APPLY, /* valid to others, as far as one can see */
 };

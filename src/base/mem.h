@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Returns `size` zeroed bytes, or NULL when memory has run out. */
@@ -14,3 +15,9 @@ void mem_drop(void *block);
 
 /* Makes the (n+1)th allocation from now fail, once. For tests. */
 void mem_fail_after(unsigned n);
+
+/* Replaces malloc and free, once and before the first allocation; returns
+ * false when it is too late. `alloc` returns NULL when memory has run out;
+ * `release` gets blocks that are wiped already. */
+bool mem_set_allocator(void *(*alloc)(size_t size),
+                       void (*release)(void *block));

@@ -151,8 +151,8 @@ static enum err seal_content(struct crypto *c, const struct suite *s,
     TRY(content_aad(m, &aad));
     nonce_guard(seal->key, guard, nonce);
 
-    struct aead args = {s->aead, &seal->key->key, {nonce, s->nn},
-                        buf_bytes(&aad)};
+    struct aead args = {
+        s->aead, &seal->key->key, {nonce, s->nn}, buf_bytes(&aad)};
     return aead_seal(c, &args, buf_bytes(&plain), out);
 }
 
@@ -182,8 +182,8 @@ enum err framing_write_private(struct crypto *c, const struct suite *s,
                                const struct private_seal *seal, struct buf *out)
 {
     CLEANUP(buf_clear) struct buf ciphertext = buf_new(MLS_MESSAGE_MAX);
-    CLEANUP(buf_clear) struct buf sealed = buf_new(SENDER_DATA_SIZE +
-                                                   AEAD_TAG_SIZE);
+    CLEANUP(buf_clear)
+    struct buf sealed = buf_new(SENDER_DATA_SIZE + AEAD_TAG_SIZE);
     const struct framed_content *content = &seal->ac->content;
     struct private_message m = {.group_id = content->group_id,
                                 .epoch = content->epoch,

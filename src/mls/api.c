@@ -1,0 +1,734 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The installed header, over the functions of the layer. */
+#include "mls/group.h"
+
+#include "base/mem.h"
+#include "crypto/entropy.h"
+#include "crypto/hash.h"
+#include "crypto/sign.h"
+
+#include <string.h>
+
+#define SAME(name) _Static_assert((int)SOTTO_##name == (int)name, #name)
+SAME(OK);
+SAME(ERR_NOMEM);
+SAME(ERR_LIMIT);
+SAME(ERR_MALFORMED);
+SAME(ERR_INVALID);
+SAME(ERR_AUTH);
+SAME(ERR_STATE);
+SAME(ERR_NOTFOUND);
+SAME(ERR_EXISTS);
+SAME(ERR_IO);
+_Static_assert(SOTTO_EXTENSIONS_MAX == MLS_EXTENSIONS_MAX, "one limit");
+_Static_assert(SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL,
+               "one code point");
+
+static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
+
+uint32_t sotto_mls_abi(void) { return SOTTO_MLS_ABI; }
+
+const char *sotto_err_text(enum sotto_err err)
+{
+    if (err == SOTTO_ERR_USAGE)
+        return "wrong use of the library";
+    return err_text((enum err)err);
+}
+
+void sotto_buf_free(struct sotto_buf *buf)
+{
+    mem_free(buf->data, buf->cap);
+    *buf = (struct sotto_buf){0};
+}
+
+struct sotto_random sotto_random_system(void)
+{
+    struct random r = entropy_system();
+    return (struct sotto_random){r.fill, r.ctx};
+}
+
+enum sotto_err sotto_set_allocator(void *(*alloc)(size_t size),
+                                   void (*release)(void *block))
+{
+    if (alloc == NULL || release == NULL || !mem_set_allocator(alloc, release))
+        return SOTTO_ERR_USAGE;
+    return SOTTO_OK;
+}
+
+/* A view is wrong when it has a length and no data. */
+static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
+
+/* ---- Context ---- */
+
+enum sotto_err sotto_mls_create(struct sotto_random random,
+                                struct sotto_mls **out)
+{
+    if (random.fill == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    struct sotto_mls *mls = mem_alloc(sizeof(*mls));
+    if (mls == NULL)
+        return SOTTO_ERR_NOMEM;
+    mls->random = (struct random){random.fill, random.ctx};
+    enum err err = crypto_create(&mls->crypto);
+    if (err != OK) {
+        sotto_mls_free(&mls);
+        return err_out(err);
+    }
+    *out = mls;
+    return SOTTO_OK;
+}
+
+void sotto_mls_free(struct sotto_mls **mls)
+{
+    if (*mls == NULL)
+        return;
+    crypto_free(&(*mls)->crypto);
+    mem_free(*mls, sizeof(**mls));
+    *mls = NULL;
+}
+
+enum sotto_err sotto_suite_at(size_t i, struct sotto_suite *out)
+{
+    const struct suite *s = suite_at(i);
+    if (out == NULL)
+        return SOTTO_ERR_USAGE;
+    if (s == NULL)
+        return SOTTO_ERR_NOTFOUND;
+    *out = (struct sotto_suite){(uint16_t)s->id, s->name, s->kem == KEM_XWING};
+    return SOTTO_OK;
+}
+
+uint16_t sotto_suite_default(void) { return SUITE_XWING_AES256; }
+
+enum sotto_err sotto_mls_signature_keygen(struct sotto_mls *mls, uint16_t suite,
+                                          struct sotto_buf *out_private,
+                                          struct sotto_buf *out_public)
+{
+    if (mls == NULL || out_private == NULL || out_public == NULL)
+        return SOTTO_ERR_USAGE;
+    const struct suite *s = suite_find(suite);
+    if (s == NULL)
+        return SOTTO_ERR_NOTFOUND;
+    CLEANUP(secret_clear) struct secret key = {0};
+    CLEANUP(buf_clear) struct buf private_key = buf_new(SECRET_MAX);
+    CLEANUP(buf_clear) struct buf public_key = buf_new(SIGN_PUBLIC_MAX);
+
+    enum err err =
+        sign_generate(mls->crypto, s->sign, &mls->random, &key, &public_key);
+    if (err == OK)
+        err = buf_copy(&private_key, secret_expose(&key));
+    if (err != OK)
+        return err_out(err);
+    buf_give(&private_key, out_private);
+    buf_give(&public_key, out_public);
+    return SOTTO_OK;
+}
+
+/* ---- Leaves, extensions, KeyPackages ---- */
+
+enum sotto_err sotto_extension_at(struct sotto_bytes extensions, size_t i,
+                                  struct sotto_extension *out)
+{
+    if (bad(extensions) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    struct reader r = reader_of(bytes_in(extensions));
+    struct extension e = {0};
+    for (size_t k = 0; reader_more(&r); k++) {
+        extension_read(&r, &e);
+        if (k == i && r.err == OK) {
+            *out = (struct sotto_extension){e.type, bytes_out(e.data)};
+            return SOTTO_OK;
+        }
+    }
+    return r.err != OK ? err_out(r.err) : SOTTO_ERR_NOTFOUND;
+}
+
+enum sotto_err sotto_extension_find(struct sotto_bytes extensions,
+                                    uint16_t type, struct sotto_bytes *out)
+{
+    struct sotto_extension e = {0};
+    if (out == NULL)
+        return SOTTO_ERR_USAGE;
+    for (size_t i = 0;; i++) {
+        enum sotto_err err = sotto_extension_at(extensions, i, &e);
+        if (err != SOTTO_OK)
+            return err;
+        if (e.type == type) {
+            *out = e.data;
+            return SOTTO_OK;
+        }
+    }
+}
+
+static struct sotto_leaf leaf_out(const struct leaf_node *leaf)
+{
+    return (struct sotto_leaf){
+        /* of an X.509 credential: the chain, as it is encoded */
+        .identity = bytes_out(leaf->credential.body),
+        .signature_key = bytes_out(leaf->signature_key),
+        .encryption_key = bytes_out(leaf->encryption_key),
+        .extensions = bytes_out(leaf->extensions),
+        .not_before = leaf->not_before,
+        .not_after = leaf->not_after,
+    };
+}
+
+static void ref_out(const struct digest *ref, struct sotto_ref *out)
+{
+    _Static_assert(sizeof(out->data) == sizeof(ref->data), "same size");
+    memcpy(out->data, ref->data, sizeof(out->data));
+    out->len = ref->len;
+}
+
+static enum err key_package_create(struct sotto_mls *mls,
+                                   const struct sotto_identity *id,
+                                   struct buf *message,
+                                   struct buf *private_part, struct digest *ref)
+{
+    CLEANUP(key_package_private_clear) struct key_package_private kp = {0};
+
+    TRY(key_package_make(mls, id, &kp));
+    struct writer w = writer_to(message);
+    mls_message_write_header(&w, WIRE_KEY_PACKAGE);
+    writer_raw(&w, buf_bytes(&kp.encoded));
+    TRY(writer_finish(&w));
+    w = writer_to(private_part);
+    key_package_private_write(&w, &kp);
+    TRY(writer_finish(&w));
+    return key_package_ref(mls->crypto, kp.suite, buf_bytes(&kp.encoded), ref);
+}
+
+static bool bad_identity(const struct sotto_identity *id)
+{
+    return id == NULL || bad(id->identity) || id->signature_private.len == 0 ||
+           bad(id->signature_private) || bad(id->signature_public) ||
+           (id->extensions.items == NULL && id->extensions.count > 0) ||
+           (id->extension_types == NULL && id->extension_type_count > 0) ||
+           (id->proposal_types == NULL && id->proposal_type_count > 0);
+}
+
+enum sotto_err sotto_key_package_create(struct sotto_mls *mls,
+                                        const struct sotto_identity *id,
+                                        struct sotto_buf *out_message,
+                                        struct sotto_buf *out_private,
+                                        struct sotto_ref *out_ref)
+{
+    if (mls == NULL || bad_identity(id) || out_message == NULL ||
+        out_private == NULL || out_ref == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(buf_clear) struct buf private_part = buf_new(MLS_MESSAGE_MAX);
+    struct digest ref = {0};
+
+    enum err err = key_package_create(mls, id, &message, &private_part, &ref);
+    if (err != OK)
+        return err_out(err);
+    buf_give(&message, out_message);
+    buf_give(&private_part, out_private);
+    ref_out(&ref, out_ref);
+    return SOTTO_OK;
+}
+
+static enum err key_package_inspect(struct sotto_mls *mls, struct bytes message,
+                                    struct sotto_key_package *out)
+{
+    struct key_package kp = {0};
+    struct digest ref = {0};
+
+    TRY(key_package_message_read(message, &kp));
+    const struct suite *s = suite_find(kp.cipher_suite);
+    if (s == NULL)
+        return ERR_INVALID;
+    TRY(key_package_check(mls->crypto, s, &kp));
+    TRY(key_package_ref(mls->crypto, s, kp.raw, &ref));
+    out->suite = kp.cipher_suite;
+    out->last_resort =
+        extensions_find(kp.extensions, EXTENSION_LAST_RESORT, NULL);
+    out->leaf = leaf_out(&kp.leaf);
+    ref_out(&ref, &out->ref);
+    return OK;
+}
+
+enum sotto_err sotto_key_package_inspect(struct sotto_mls *mls,
+                                         struct sotto_bytes message,
+                                         struct sotto_key_package *out)
+{
+    if (mls == NULL || bad(message) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(key_package_inspect(mls, bytes_in(message), out));
+}
+
+/* ---- Groups ---- */
+
+enum sotto_err sotto_group_create(struct sotto_mls *mls,
+                                  const struct sotto_identity *id,
+                                  struct sotto_bytes group_id,
+                                  struct sotto_extension_list extensions,
+                                  struct sotto_group **out)
+{
+    if (mls == NULL || bad_identity(id) || bad(group_id) || out == NULL ||
+        (extensions.items == NULL && extensions.count > 0))
+        return SOTTO_ERR_USAGE;
+    return err_out(group_create(mls, id, bytes_in(group_id), extensions, out));
+}
+
+static enum err welcome_ref(struct bytes message, size_t i,
+                            struct sotto_ref *out)
+{
+    struct mls_message m = {0};
+    struct reader r = reader_of(message);
+    mls_message_read(&r, &m);
+    TRY(reader_finish(&r));
+    if (m.wire_format != WIRE_WELCOME)
+        return ERR_INVALID;
+    r = reader_of(m.welcome.secrets);
+    for (size_t k = 0; reader_more(&r); k++) {
+        struct encrypted_group_secrets egs = {0};
+        encrypted_group_secrets_read(&r, &egs);
+        if (k != i)
+            continue;
+        if (egs.new_member.len > sizeof(out->data))
+            return ERR_INVALID;
+        memcpy(out->data, egs.new_member.data, egs.new_member.len);
+        out->len = egs.new_member.len;
+        return OK;
+    }
+    return ERR_NOTFOUND;
+}
+
+enum sotto_err sotto_welcome_ref(struct sotto_bytes welcome, size_t i,
+                                 struct sotto_ref *out)
+{
+    if (bad(welcome) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(welcome_ref(bytes_in(welcome), i, out));
+}
+
+enum sotto_err sotto_group_join(struct sotto_mls *mls,
+                                const struct sotto_join *join,
+                                struct sotto_group **out)
+{
+    if (mls == NULL || join == NULL || out == NULL || bad(join->welcome) ||
+        bad(join->key_package_private) || bad(join->ratchet_tree) ||
+        (join->psks.items == NULL && join->psks.count > 0))
+        return SOTTO_ERR_USAGE;
+    return err_out(group_join(mls, join, out));
+}
+
+bool sotto_group_active(const struct sotto_group *group)
+{
+    return group->active;
+}
+
+uint16_t sotto_group_suite(const struct sotto_group *group)
+{
+    return (uint16_t)group->epoch.suite->id;
+}
+
+uint64_t sotto_group_epoch(const struct sotto_group *group)
+{
+    return group->epoch.fields.epoch;
+}
+
+struct sotto_bytes sotto_group_id(const struct sotto_group *group)
+{
+    return bytes_out(group->epoch.fields.group_id);
+}
+
+struct sotto_bytes
+sotto_group_epoch_authenticator(const struct sotto_group *group)
+{
+    return bytes_out(secret_expose(&group->epoch.secrets.epoch_authenticator));
+}
+
+struct sotto_bytes sotto_group_extensions(const struct sotto_group *group)
+{
+    return bytes_out(group->epoch.fields.extensions);
+}
+
+uint32_t sotto_group_own_leaf(const struct sotto_group *group)
+{
+    return group->epoch.keys.leaf;
+}
+
+uint32_t sotto_group_member_count(const struct sotto_group *group)
+{
+    return tree_members(group->epoch.tree);
+}
+
+uint32_t sotto_group_leaf_count(const struct sotto_group *group)
+{
+    return tree_leaves(group->epoch.tree);
+}
+
+static enum sotto_err member_out(const struct tree *t, uint32_t leaf,
+                                 struct sotto_leaf *out)
+{
+    const struct leaf_node *node =
+        leaf < tree_leaves(t) ? tree_leaf(t, leaf) : NULL;
+    if (node == NULL)
+        return SOTTO_ERR_NOTFOUND;
+    *out = leaf_out(node);
+    return SOTTO_OK;
+}
+
+enum sotto_err sotto_group_member(const struct sotto_group *group,
+                                  uint32_t leaf, struct sotto_leaf *out)
+{
+    if (group == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return member_out(group->epoch.tree, leaf, out);
+}
+
+enum sotto_err sotto_group_find_member(const struct sotto_group *group,
+                                       struct sotto_bytes signature_key,
+                                       uint32_t *out_leaf)
+{
+    bool found = false;
+    uint32_t leaf = 0;
+    if (group == NULL || bad(signature_key) || out_leaf == NULL)
+        return SOTTO_ERR_USAGE;
+    enum err err =
+        tree_find_signature_key(group->mls->crypto, group->epoch.tree,
+                                bytes_in(signature_key), &found, &leaf);
+    if (err != OK)
+        return err_out(err);
+    if (!found)
+        return SOTTO_ERR_NOTFOUND;
+    *out_leaf = leaf;
+    return SOTTO_OK;
+}
+
+enum sotto_err sotto_group_export(struct sotto_group *group, const char *label,
+                                  struct sotto_bytes context, size_t len,
+                                  struct sotto_buf *out)
+{
+    if (group == NULL || label == NULL || bad(context) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    if (!group->active)
+        return SOTTO_ERR_STATE;
+    CLEANUP(buf_clear) struct buf secret = buf_new(MLS_MESSAGE_MAX);
+    struct kdf_label l = {bytes_str(label), bytes_in(context), len};
+    enum err err = schedule_export(group->mls->crypto, group->epoch.suite,
+                                   &group->epoch.secrets, &l, &secret);
+    if (err == OK)
+        buf_give(&secret, out);
+    return err_out(err);
+}
+
+enum sotto_err sotto_group_info(struct sotto_group *group, bool with_tree,
+                                struct sotto_buf *out)
+{
+    if (group == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    if (!group->active)
+        return SOTTO_ERR_STATE;
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
+    struct group_info_form form = {true, with_tree, true};
+    enum err err =
+        group_info_make(group->mls->crypto, &group->epoch, form, &info);
+    if (err == OK)
+        buf_give(&info, out);
+    return err_out(err);
+}
+
+enum sotto_err sotto_group_ratchet_tree(const struct sotto_group *group,
+                                        struct sotto_buf *out)
+{
+    if (group == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf tree = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&tree);
+    tree_write(&w, group->epoch.tree);
+    enum err err = writer_finish(&w);
+    if (err == OK)
+        buf_give(&tree, out);
+    return err_out(err);
+}
+
+enum sotto_err sotto_group_offer_psk(struct sotto_group *group,
+                                     struct sotto_psk psk)
+{
+    if (group == NULL || bad(psk.id) || bad(psk.key))
+        return SOTTO_ERR_USAGE;
+    return err_out(group_offer_psk(group, bytes_in(psk.id), bytes_in(psk.key)));
+}
+
+/* ---- Sending ---- */
+
+enum sotto_err sotto_group_protect(struct sotto_group *group,
+                                   struct sotto_bytes authenticated_data,
+                                   struct sotto_bytes plaintext, size_t bucket,
+                                   struct sotto_buf *out)
+{
+    if (group == NULL || bad(authenticated_data) || bad(plaintext) ||
+        out == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    struct outgoing o = {.type = CONTENT_APPLICATION,
+                         .body = bytes_in(plaintext),
+                         .authenticated_data = bytes_in(authenticated_data),
+                         .bucket = bucket};
+    enum err err = group_protect(group, &o, &message);
+    if (err == OK)
+        buf_give(&message, out);
+    return err_out(err);
+}
+
+void sotto_commit_out_free(struct sotto_commit_out *out)
+{
+    sotto_buf_free(&out->message);
+    sotto_buf_free(&out->welcome);
+    sotto_buf_free(&out->ratchet_tree);
+}
+
+static bool bad_change(const struct sotto_leaf_change *change)
+{
+    return change != NULL &&
+           (bad(change->signature_private) || bad(change->signature_public) ||
+            (change->signature_private.len == 0) !=
+                (change->signature_public.len == 0));
+}
+
+enum sotto_err sotto_group_commit(struct sotto_group *group,
+                                  const struct sotto_commit *commit,
+                                  struct sotto_commit_out *out)
+{
+    if (group == NULL || commit == NULL || out == NULL ||
+        (commit->adds == NULL && commit->add_count > 0) ||
+        (commit->removes == NULL && commit->remove_count > 0) ||
+        (commit->app_proposals == NULL && commit->app_proposal_count > 0) ||
+        (commit->psks == NULL && commit->psk_count > 0) ||
+        bad(commit->authenticated_data) || bad_change(commit->leaf))
+        return SOTTO_ERR_USAGE;
+    return err_out(group_commit(group, commit, out));
+}
+
+bool sotto_group_has_pending(const struct sotto_group *group)
+{
+    return group->pending != NULL;
+}
+
+enum sotto_err sotto_group_merge_pending(struct sotto_group *group)
+{
+    return group != NULL ? err_out(group_merge_pending(group))
+                         : SOTTO_ERR_USAGE;
+}
+
+void sotto_group_drop_pending(struct sotto_group *group)
+{
+    if (group->pending == NULL)
+        return;
+    sotto_staged_free(&group->pending);
+    group->pending_dirty = true;
+}
+
+enum sotto_err sotto_group_propose(struct sotto_group *group,
+                                   const struct sotto_proposal *proposal,
+                                   struct sotto_buf *out)
+{
+    if (group == NULL || proposal == NULL || out == NULL ||
+        bad(proposal->key_package) || bad(proposal->authenticated_data) ||
+        bad(proposal->app.data) || bad(proposal->psk_id) ||
+        bad_change(proposal->change))
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    enum err err = group_propose(group, proposal, &message);
+    if (err == OK)
+        buf_give(&message, out);
+    return err_out(err);
+}
+
+/* ---- Receiving ---- */
+
+void sotto_result_free(struct sotto_result *result)
+{
+    sotto_buf_free(&result->authenticated_data);
+    sotto_buf_free(&result->content);
+    sotto_staged_free(&result->staged);
+    *result = (struct sotto_result){0};
+}
+
+enum sotto_err sotto_group_process(struct sotto_group *group,
+                                   struct sotto_bytes message,
+                                   struct sotto_result *out)
+{
+    if (group == NULL || bad(message) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_process(group, bytes_in(message), out));
+}
+
+static enum err message_peek(struct bytes message,
+                             struct sotto_message_view *out)
+{
+    struct mls_message m = {0};
+    struct reader r = reader_of(message);
+    mls_message_read(&r, &m);
+    TRY(reader_finish(&r));
+    struct sotto_message_view v = {.wire_format = (uint16_t)m.wire_format};
+    if (m.wire_format == WIRE_PUBLIC_MESSAGE) {
+        const struct framed_content *c = &m.public_message.content;
+        v.content_type = (uint8_t)c->type;
+        v.epoch = c->epoch;
+        v.group_id = bytes_out(c->group_id);
+        v.authenticated_data = bytes_out(c->authenticated_data);
+    } else if (m.wire_format == WIRE_PRIVATE_MESSAGE) {
+        const struct private_message *p = &m.private_message;
+        v.content_type = (uint8_t)p->type;
+        v.epoch = p->epoch;
+        v.group_id = bytes_out(p->group_id);
+        v.authenticated_data = bytes_out(p->authenticated_data);
+    }
+    *out = v;
+    return OK;
+}
+
+enum sotto_err sotto_message_peek(struct sotto_bytes message,
+                                  struct sotto_message_view *out)
+{
+    if (bad(message) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(message_peek(bytes_in(message), out));
+}
+
+/* ---- Staged commits ---- */
+
+static struct sotto_leaf leaf_at(const struct tree *t, uint32_t leaf)
+{
+    struct sotto_leaf out = {0};
+    (void)member_out(t, leaf, &out);
+    return out;
+}
+
+static void change_of(const struct sotto_staged *s,
+                      const struct proposal_entry *e, struct sotto_change *out)
+{
+    const struct proposal *p = &e->proposal;
+    out->by = e->sender;
+    out->by_reference = e->by_reference;
+    switch (p->type) {
+    case PROPOSAL_ADD:
+        out->kind = SOTTO_CHANGE_ADD;
+        out->leaf = e->leaf;
+        out->after = leaf_out(&p->add.leaf);
+        out->key_package = bytes_out(p->add.raw);
+        break;
+    case PROPOSAL_UPDATE:
+        out->kind = SOTTO_CHANGE_UPDATE;
+        out->leaf = e->leaf;
+        out->before = leaf_at(s->before, e->leaf);
+        out->after = leaf_out(&p->update);
+        break;
+    case PROPOSAL_REMOVE:
+        out->kind = SOTTO_CHANGE_REMOVE;
+        out->leaf = e->leaf;
+        out->before = leaf_at(s->before, e->leaf);
+        break;
+    case PROPOSAL_GROUP_CONTEXT_EXTENSIONS:
+        out->kind = SOTTO_CHANGE_EXTENSIONS;
+        out->data = bytes_out(p->extensions);
+        break;
+    case PROPOSAL_APP_EPHEMERAL:
+        out->kind = SOTTO_CHANGE_APP;
+        out->component = p->app_ephemeral.component_id;
+        out->data = bytes_out(p->app_ephemeral.data);
+        break;
+    case PROPOSAL_PSK:
+        out->kind = SOTTO_CHANGE_PSK;
+        out->data = bytes_out(p->psk.id);
+        break;
+    default: /* no other type passes proposals_apply */
+        break;
+    }
+}
+
+enum sotto_err sotto_staged_change(const struct sotto_staged *staged, size_t i,
+                                   struct sotto_change *out)
+{
+    if (staged == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    struct sotto_change change = {0};
+    if (i < staged->list.count) {
+        change_of(staged, &staged->list.entries[i], &change);
+    } else if (i == staged->list.count && staged->has_path) {
+        change.kind = SOTTO_CHANGE_PATH;
+        change.by = staged->committer;
+        change.leaf = staged->committer;
+        change.before = leaf_at(staged->before, staged->committer);
+        change.after = leaf_at(staged->next.tree, staged->committer);
+    } else {
+        return SOTTO_ERR_NOTFOUND;
+    }
+    *out = change;
+    return SOTTO_OK;
+}
+
+uint32_t sotto_staged_committer(const struct sotto_staged *staged)
+{
+    return staged->committer;
+}
+
+bool sotto_staged_removes_me(const struct sotto_staged *staged)
+{
+    return staged->removes_own;
+}
+
+bool sotto_staged_has_path(const struct sotto_staged *staged)
+{
+    return staged->has_path;
+}
+
+enum sotto_err sotto_staged_member(const struct sotto_staged *staged,
+                                   uint32_t leaf, struct sotto_leaf *out)
+{
+    if (staged == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return member_out(staged->next.tree, leaf, out);
+}
+
+uint32_t sotto_staged_leaf_count(const struct sotto_staged *staged)
+{
+    return tree_leaves(staged->next.tree);
+}
+
+struct sotto_bytes sotto_staged_extensions(const struct sotto_staged *staged)
+{
+    return bytes_out(staged->next.fields.extensions);
+}
+
+const struct sotto_staged *sotto_group_pending(const struct sotto_group *group)
+{
+    return group->pending;
+}
+
+enum sotto_err sotto_group_merge(struct sotto_group *group,
+                                 struct sotto_staged **staged)
+{
+    if (group == NULL || staged == NULL || *staged == NULL)
+        return SOTTO_ERR_USAGE;
+    const struct group_context *gc = &group->epoch.fields;
+    if (!group->active || (*staged)->epoch != gc->epoch ||
+        !bytes_equal(buf_bytes(&(*staged)->group_id), gc->group_id))
+        return SOTTO_ERR_STATE;
+    group_enter(group, staged);
+    return SOTTO_OK;
+}
+
+/* ---- Storing ---- */
+
+enum sotto_err sotto_group_save(struct sotto_group *group,
+                                const struct sotto_store *store)
+{
+    if (group == NULL || store == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_save(group, store));
+}
+
+enum sotto_err sotto_group_load(struct sotto_mls *mls,
+                                const struct sotto_store *store,
+                                struct sotto_group **out)
+{
+    if (mls == NULL || store == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_load(mls, store, out));
+}

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making a commit (RFC 9420, section 12.4.1). A draft gathers what the steps
+ * hand to each other; the group changes only when all is done.
+ */
+#include "mls/group.h"
+
+#include "base/mem.h"
+#include "crypto/aead.h"
+#include "crypto/kem.h"
+#ifdef MLS_EVIL
+#include "mls/evil.h"
+#endif
+
+struct draft {
+    const struct sotto_commit *ask;
+    struct sotto_staged *staged;
+    struct buf proposals; /* list of ProposalOrRef, encoded */
+    struct changes changes;
+    struct new_path path;
+    struct secret psk_secret;
+    struct secret joiner_secret;
+    struct buf body; /* Commit */
+    struct buf signature;
+    struct digest tag;
+};
+
+static void draft_clear(struct draft *d)
+{
+    sotto_staged_free(&d->staged);
+    buf_clear(&d->proposals);
+    changes_clear(&d->changes);
+    new_path_clear(&d->path);
+    secret_clear(&d->psk_secret);
+    secret_clear(&d->joiner_secret);
+    buf_clear(&d->body);
+    buf_clear(&d->signature);
+}
+
+/* ---- The list of proposals ---- */
+
+static enum err take_value(const struct sotto_group *g, struct draft *d,
+                           const struct proposal *p)
+{
+    CLEANUP(buf_clear) struct buf raw = buf_new(MLS_MESSAGE_MAX);
+    struct proposal_or_ref item = {.by_reference = false, .proposal = *p};
+
+    struct writer w = writer_to(&raw);
+    proposal_write(&w, p);
+    TRY(writer_finish(&w));
+    w = writer_to(&d->proposals);
+    proposal_or_ref_write(&w, &item);
+    TRY(writer_finish(&w));
+    return proposal_list_add(&d->staged->list, buf_bytes(&raw),
+                             g->epoch.keys.leaf, false);
+}
+
+static enum err take_psk(const struct sotto_group *g, struct draft *d,
+                         struct bytes id)
+{
+    uint8_t nonce[HASH_MAX] = {0};
+    size_t len = g->epoch.suite->nh;
+    random_fill(&g->mls->random, nonce, len);
+    struct proposal p = {
+        .type = PROPOSAL_PSK,
+        .psk = {.type = PSK_EXTERNAL, .id = id, .nonce = {nonce, len}}};
+    return take_value(g, d, &p);
+}
+
+static enum err take_extensions(const struct sotto_group *g, struct draft *d)
+{
+    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
+    TRY(extension_list_encode(*d->ask->extensions, &encoded));
+    struct proposal p = {.type = PROPOSAL_GROUP_CONTEXT_EXTENSIONS,
+                         .extensions = buf_bytes(&encoded)};
+    return take_value(g, d, &p);
+}
+
+static enum err take_add(const struct sotto_group *g, struct draft *d,
+                         struct bytes message)
+{
+    struct proposal p = {.type = PROPOSAL_ADD};
+    TRY(key_package_message_read(message, &p.add));
+    uint64_t now = d->ask->now;
+    if (now != 0 && (now < p.add.leaf.not_before || now > p.add.leaf.not_after))
+        return ERR_INVALID;
+    return take_value(g, d, &p);
+}
+
+static enum err take_asked(const struct sotto_group *g, struct draft *d)
+{
+    const struct sotto_commit *ask = d->ask;
+
+    if (ask->extensions != NULL)
+        TRY(take_extensions(g, d));
+    for (size_t i = 0; i < ask->remove_count; i++) {
+        struct proposal p = {.type = PROPOSAL_REMOVE,
+                             .remove = ask->removes[i]};
+        TRY(take_value(g, d, &p));
+    }
+    for (size_t i = 0; i < ask->add_count; i++)
+        TRY(take_add(g, d, bytes_in(ask->adds[i])));
+    for (size_t i = 0; i < ask->psk_count; i++)
+        TRY(take_psk(g, d, bytes_in(ask->psks[i])));
+    for (size_t i = 0; i < ask->app_proposal_count; i++) {
+        struct proposal p = {
+            .type = PROPOSAL_APP_EPHEMERAL,
+            .app_ephemeral = {ask->app_proposals[i].component,
+                              bytes_in(ask->app_proposals[i].data)}};
+        TRY(take_value(g, d, &p));
+    }
+    return OK;
+}
+
+/* ---- Proposals by reference ---- */
+
+/* Which of the cached proposals go in: one byte each. */
+struct picks {
+    uint8_t *in;
+    size_t count;
+};
+
+static void picks_clear(struct picks *p)
+{
+    mem_free(p->in, p->count);
+    *p = (struct picks){0};
+}
+
+static enum err cached_parse(const struct cached_proposal *cached,
+                             struct proposal *out)
+{
+    struct reader r = reader_of(buf_bytes(&cached->raw));
+    proposal_read(&r, out);
+    return reader_finish(&r);
+}
+
+/* The leaf that a cached proposal changes; false: it changes none. */
+static bool changed_leaf(const struct cached_proposal *cached, uint32_t *leaf)
+{
+    struct proposal p = {0};
+    if (cached_parse(cached, &p) != OK)
+        return false;
+    *leaf = p.type == PROPOSAL_REMOVE ? p.remove : cached->sender;
+    return p.type == PROPOSAL_REMOVE || p.type == PROPOSAL_UPDATE;
+}
+
+/* Whether the leaf is changed already by what was asked for, or picked. */
+static bool leaf_taken(const struct sotto_group *g, const struct draft *d,
+                       const struct picks *picks, uint32_t leaf)
+{
+    for (size_t i = 0; i < d->ask->remove_count; i++)
+        if (d->ask->removes[i] == leaf)
+            return true;
+    for (size_t i = 0; i < picks->count; i++) {
+        uint32_t other = 0;
+        if (picks->in[i] && changed_leaf(&g->proposals[i], &other) &&
+            other == leaf)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the list so far stays valid with one more proposal: what somebody
+ * proposed must not keep us from committing. */
+static enum err fits(const struct sotto_group *g, const struct draft *d,
+                     const struct cached_proposal *cached, bool *out)
+{
+    const struct epoch *e = &g->epoch;
+    CLEANUP(proposal_list_clear) struct proposal_list l = proposal_list_new();
+    CLEANUP(tree_free) struct tree *fork = NULL;
+    CLEANUP(changes_clear) struct changes ch = {0};
+    struct proposal_scope scope = {e->suite, e->fields.group_id,
+                                   e->fields.extensions, e->keys.leaf,
+                                   e->keys.leaf};
+
+    TRY(buf_copy(&l.raw, buf_bytes(&d->staged->list.raw)));
+    l.count = d->staged->list.count;
+    TRY(proposal_list_add(&l, buf_bytes(&cached->raw), cached->sender, true));
+    TRY(proposal_list_parse(&l));
+    TRY(tree_fork(e->tree, &fork));
+    enum err err = proposals_apply(g->mls->crypto, &scope, &l, fork, &ch);
+    if (err == ERR_NOMEM)
+        return err;
+    *out = err == OK;
+    return OK;
+}
+
+static enum err take_reference(struct draft *d,
+                               const struct cached_proposal *cached)
+{
+    struct proposal_or_ref item = {.by_reference = true,
+                                   .reference = digest_bytes(&cached->ref)};
+    struct writer w = writer_to(&d->proposals);
+    proposal_or_ref_write(&w, &item);
+    TRY(writer_finish(&w));
+    return proposal_list_add(&d->staged->list, buf_bytes(&cached->raw),
+                             cached->sender, true);
+}
+
+static enum err pick(const struct sotto_group *g, struct draft *d,
+                     struct picks *picks, size_t i)
+{
+    const struct cached_proposal *cached = &g->proposals[i];
+    bool ok = false;
+    uint32_t leaf = 0;
+
+    if (cached->own_unseen || picks->in[i])
+        return OK;
+    if (changed_leaf(cached, &leaf) && leaf_taken(g, d, picks, leaf))
+        return OK;
+    TRY(fits(g, d, cached, &ok));
+    if (!ok)
+        return OK;
+    picks->in[i] = 1;
+    return take_reference(d, cached);
+}
+
+/* "A Remove is preferred to an Update, and the newest Update to older ones"
+ * (section 12.2); removes go first so that an Add of the same client fits. */
+static enum err take_cached(const struct sotto_group *g, struct draft *d)
+{
+    CLEANUP(picks_clear) struct picks picks = {0};
+    if (g->proposal_count == 0)
+        return OK;
+    picks.in = mem_alloc(g->proposal_count);
+    if (picks.in == NULL)
+        return ERR_NOMEM;
+    picks.count = g->proposal_count;
+
+    for (size_t i = 0; i < picks.count; i++) {
+        struct proposal p = {0};
+        TRY(cached_parse(&g->proposals[i], &p));
+        if (p.type == PROPOSAL_REMOVE)
+            TRY(pick(g, d, &picks, i));
+    }
+    for (size_t i = picks.count; i-- > 0;)
+        TRY(pick(g, d, &picks, i));
+    return OK;
+}
+
+static enum err collect(const struct sotto_group *g, struct draft *d)
+{
+    const struct epoch *e = &g->epoch;
+    struct proposal_scope scope = {e->suite, e->fields.group_id,
+                                   e->fields.extensions, e->keys.leaf,
+                                   e->keys.leaf};
+    TRY(take_asked(g, d));
+    if (d->ask->use_pending)
+        TRY(take_cached(g, d));
+    TRY(proposal_list_parse(&d->staged->list));
+    TRY(proposals_apply(g->mls->crypto, &scope, &d->staged->list,
+                        d->staged->next.tree, &d->changes));
+    return group_psk_secret(g, &d->staged->list, &d->psk_secret);
+}
+
+/* ---- The path ---- */
+
+/* Puts new keys on the path, and the new leaf in its place. */
+static enum err make_path(const struct sotto_group *g, struct draft *d)
+{
+    struct crypto *c = g->mls->crypto;
+    struct epoch *next = &d->staged->next;
+    const struct sotto_leaf_change *change = d->ask->leaf;
+    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
+    struct leaf_node leaf = *tree_leaf(next->tree, next->keys.leaf);
+
+    if (change != NULL && change->signature_private.len > 0) {
+        TRY(secret_set(&next->signature_key,
+                       bytes_in(change->signature_private)));
+        leaf.signature_key = bytes_in(change->signature_public);
+    }
+    if (change != NULL && change->extensions != NULL) {
+        TRY(extension_list_encode(*change->extensions, &extensions));
+        leaf.extensions = buf_bytes(&extensions);
+    }
+    TRY(leaf_check_self(next->suite, &leaf));
+    TRY(leaf_check_group(&leaf, d->changes.extensions));
+    struct new_leaf made = {&leaf, &next->signature_key,
+                            g->epoch.fields.group_id};
+    TRY(treekem_create(c, &g->mls->random, next->tree, &next->keys, &made,
+                       &d->path));
+    return tree_check_leaf(c, next->tree, next->keys.leaf);
+}
+
+static enum err write_body(const struct sotto_group *g, struct draft *d)
+{
+    struct sotto_staged *s = d->staged;
+    struct path_scope scope = {g->epoch.keys.leaf, g->epoch.fields.group_id,
+                               buf_bytes(&s->next.context),
+                               changes_added(&d->changes)};
+
+    struct writer w = writer_to(&d->body);
+    writer_vec(&w, buf_bytes(&d->proposals));
+    writer_u8(&w, s->has_path);
+    TRY(writer_finish(&w));
+    if (!s->has_path)
+        return OK;
+    TRY(treekem_seal(g->mls->crypto, &g->mls->random, s->next.tree, &d->path,
+                     &scope, &w));
+    TRY(writer_finish(&w));
+#ifdef MLS_EVIL
+    TRY(evil_body(g, s, &d->body));
+#endif
+    return OK;
+}
+
+static enum err build(const struct sotto_group *g, struct draft *d)
+{
+    struct sotto_staged *s = d->staged;
+    struct epoch *next = &s->next;
+
+    treekem_private_copy(&g->epoch.keys, &next->keys);
+    secret_copy(&next->signature_key, &g->epoch.signature_key);
+    treekem_private_prune(&next->keys, next->tree);
+    s->committer = g->epoch.keys.leaf;
+    s->has_path =
+        !d->ask->no_path || d->changes.path_required || d->ask->leaf != NULL;
+    if (s->has_path)
+        TRY(make_path(g, d));
+    TRY(epoch_provisional(g->mls->crypto, &g->epoch, d->changes.extensions,
+                          next));
+    return write_body(g, d);
+}
+
+/* Signs the commit, which gives the transcript, the secrets and the tag. */
+static enum err complete(const struct sotto_group *g, struct draft *d,
+                         struct authenticated_content *ac)
+{
+    struct crypto *c = g->mls->crypto;
+    struct epoch *next = &d->staged->next;
+    struct epoch_inputs in = {
+        &g->epoch.secrets.init_secret,
+        d->path.commit_secret.len > 0 ? &d->path.commit_secret : NULL,
+        d->psk_secret.len > 0 ? &d->psk_secret : NULL};
+
+    TRY(framing_sign(c, g->epoch.suite, &g->epoch.signature_key, ac,
+                     buf_bytes(&g->epoch.context), &d->signature));
+    ac->auth.signature = buf_bytes(&d->signature);
+    TRY(epoch_advance(c, &g->epoch, ac, &in, next, &d->joiner_secret));
+    TRY(epoch_confirm(c, next, &d->tag));
+#ifdef MLS_EVIL
+    evil_tag(&d->tag);
+#endif
+    ac->auth.confirmation_tag = digest_bytes(&d->tag);
+    return epoch_set_tag(c, next, digest_bytes(&d->tag));
+}
+
+/* ---- GroupInfo and Welcome (section 12.4.3) ---- */
+
+static enum err info_extensions(struct crypto *c, const struct epoch *e,
+                                struct group_info_form form, struct buf *out)
+{
+    struct writer w = writer_to(out);
+    if (form.with_tree) {
+        CLEANUP(buf_clear) struct buf tree = buf_new(MLS_MESSAGE_MAX);
+        struct writer tw = writer_to(&tree);
+        tree_write(&tw, e->tree);
+        TRY(writer_finish(&tw));
+        extension_write(
+            &w, &(struct extension){EXTENSION_RATCHET_TREE, buf_bytes(&tree)});
+    }
+    if (form.with_external_pub) {
+        CLEANUP(buf_clear) struct buf data = buf_new(KEM_PUBLIC_MAX + 4);
+        CLEANUP(buf_clear) struct buf key = buf_new(KEM_PUBLIC_MAX);
+        CLEANUP(secret_clear) struct secret private_key = {0};
+        TRY(schedule_external(c, e->suite, &e->secrets, &private_key, &key));
+        struct writer kw = writer_to(&data);
+        writer_vec(&kw, buf_bytes(&key));
+        TRY(writer_finish(&kw));
+        extension_write(
+            &w, &(struct extension){EXTENSION_EXTERNAL_PUB, buf_bytes(&data)});
+    }
+    return writer_finish(&w);
+}
+
+enum err group_info_make(struct crypto *c, const struct epoch *e,
+                         struct group_info_form form, struct buf *out)
+{
+    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(buf_clear) struct buf signature = buf_new(e->suite->sign_max);
+
+    TRY(info_extensions(c, e, form, &extensions));
+    struct group_info info = {.context = e->fields,
+                              .extensions = buf_bytes(&extensions),
+                              .confirmation_tag =
+                                  digest_bytes(&e->confirmation_tag),
+                              .signer = e->keys.leaf};
+    struct writer w = writer_to(&tbs);
+    group_info_write_unsigned(&w, &info);
+    TRY(writer_finish(&w));
+    TRY(sign_with_label(c, e->suite, &e->signature_key, "GroupInfoTBS",
+                        buf_bytes(&tbs), &signature));
+    info.signature = buf_bytes(&signature);
+
+    w = writer_to(out);
+    if (form.message)
+        mls_message_write_header(&w, WIRE_GROUP_INFO);
+    group_info_write(&w, &info);
+    return writer_finish(&w);
+}
+
+static enum err seal_info(const struct sotto_group *g, const struct draft *d,
+                          struct buf *out)
+{
+    const struct epoch *next = &d->staged->next;
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(secret_clear) struct secret key = {0};
+    CLEANUP(secret_clear) struct secret nonce = {0};
+    struct group_info_form form = {.with_tree = !d->ask->tree_outside};
+
+    TRY(group_info_make(g->mls->crypto, next, form, &info));
+    TRY(schedule_welcome(g->mls->crypto, next->suite, &d->joiner_secret,
+                         d->psk_secret.len > 0 ? &d->psk_secret : NULL, &key,
+                         &nonce));
+    struct aead aead = {next->suite->aead, &key, secret_expose(&nonce), {0}};
+    return aead_seal(g->mls->crypto, &aead, buf_bytes(&info), out);
+}
+
+/* The ids of the PSKs that a joiner needs, in the order of the list. */
+static enum err psk_ids_encode(const struct proposal_list *l, struct buf *out)
+{
+    struct writer w = writer_to(out);
+    for (size_t i = 0; i < l->count; i++)
+        if (l->entries[i].proposal.type == PROPOSAL_PSK)
+            psk_id_write(&w, &l->entries[i].proposal.psk);
+    return writer_finish(&w);
+}
+
+/* What all new members get, but for their path secrets. */
+struct welcome_parts {
+    struct buf psks;
+    struct buf info; /* encrypted */
+};
+
+static void welcome_parts_clear(struct welcome_parts *p)
+{
+    buf_clear(&p->psks);
+    buf_clear(&p->info);
+}
+
+static enum err secrets_encode(const struct draft *d, uint32_t leaf,
+                               const struct welcome_parts *parts,
+                               struct buf *out)
+{
+    CLEANUP(group_secrets_clear)
+    struct group_secrets gs = {.psks = buf_bytes(&parts->psks)};
+    secret_copy(&gs.joiner_secret, &d->joiner_secret);
+    const struct secret *path_secret =
+        d->staged->has_path ? treekem_secret_for(&d->path, leaf) : NULL;
+    if (path_secret != NULL) {
+        gs.has_path_secret = true;
+        secret_copy(&gs.path_secret, path_secret);
+    }
+    struct writer w = writer_to(out);
+    group_secrets_write(&w, &gs);
+    return writer_finish(&w);
+}
+
+/* Writes the EncryptedGroupSecrets of one new member. */
+static enum err seal_secrets(const struct sotto_group *g, const struct draft *d,
+                             const struct proposal_entry *add,
+                             const struct welcome_parts *parts,
+                             struct writer *w)
+{
+    struct crypto *c = g->mls->crypto;
+    const struct suite *s = g->epoch.suite;
+    const struct key_package *kp = &add->proposal.add;
+    CLEANUP(buf_clear) struct buf plain = buf_new(MLS_MESSAGE_MAX);
+    struct digest ref = {0};
+    struct seal_label label = {"Welcome", buf_bytes(&parts->info),
+                               kp->init_key};
+
+    TRY(secrets_encode(d, add->leaf, parts, &plain));
+    TRY(key_package_ref(c, s, kp->raw, &ref));
+    writer_vec(w, digest_bytes(&ref));
+    return encrypt_with_label(c, s, &g->mls->random, &label, buf_bytes(&plain),
+                              w);
+}
+
+static enum err make_welcome(const struct sotto_group *g, const struct draft *d,
+                             struct buf *out)
+{
+    CLEANUP(welcome_parts_clear)
+    struct welcome_parts parts = {buf_new(MLS_MESSAGE_MAX),
+                                  buf_new(MLS_MESSAGE_MAX)};
+    CLEANUP(buf_clear) struct buf secrets = buf_new(MLS_MESSAGE_MAX);
+    const struct proposal_list *l = &d->staged->list;
+
+    TRY(psk_ids_encode(l, &parts.psks));
+    TRY(seal_info(g, d, &parts.info));
+    struct writer w = writer_to(&secrets);
+    for (size_t i = 0; i < l->count; i++)
+        if (l->entries[i].proposal.type == PROPOSAL_ADD)
+            TRY(seal_secrets(g, d, &l->entries[i], &parts, &w));
+    TRY(writer_finish(&w));
+
+    struct welcome welcome = {.cipher_suite = (uint16_t)g->epoch.suite->id,
+                              .secrets = buf_bytes(&secrets),
+                              .encrypted_group_info = buf_bytes(&parts.info)};
+    w = writer_to(out);
+    mls_message_write_header(&w, WIRE_WELCOME);
+    welcome_write(&w, &welcome);
+    return writer_finish(&w);
+}
+
+/* ---- All of it ---- */
+
+struct outputs {
+    struct buf message, welcome, tree;
+};
+
+static void outputs_clear(struct outputs *o)
+{
+    buf_clear(&o->message);
+    buf_clear(&o->welcome);
+    buf_clear(&o->tree);
+}
+
+static enum err write_outputs(struct sotto_group *g, struct draft *d,
+                              const struct authenticated_content *ac,
+                              struct outputs *out)
+{
+    if (d->changes.added_count > 0)
+        TRY(make_welcome(g, d, &out->welcome));
+    if (d->ask->tree_outside) {
+        struct writer w = writer_to(&out->tree);
+        tree_write(&w, d->staged->next.tree);
+        TRY(writer_finish(&w));
+    }
+    TRY(group_write_message(g, ac, d->ask->bucket, &out->message));
+    return group_message_hash(g, buf_bytes(&out->message), &d->staged->message);
+}
+
+enum err group_commit(struct sotto_group *g, const struct sotto_commit *commit,
+                      struct sotto_commit_out *out)
+{
+    if (!g->active || g->pending != NULL)
+        return ERR_STATE;
+    CLEANUP(draft_clear)
+    struct draft d = {.ask = commit,
+                      .proposals = buf_new(MLS_MESSAGE_MAX),
+                      .body = buf_new(MLS_MESSAGE_MAX),
+                      .signature = buf_new(g->epoch.suite->sign_max)};
+    CLEANUP(outputs_clear)
+    struct outputs o = {buf_new(MLS_MESSAGE_MAX), buf_new(MLS_MESSAGE_MAX),
+                        buf_new(MLS_MESSAGE_MAX)};
+
+    TRY(staged_new(g, &d.staged));
+    TRY(collect(g, &d));
+    TRY(build(g, &d));
+    struct outgoing outgoing = {.type = CONTENT_COMMIT,
+                                .body = buf_bytes(&d.body),
+                                .authenticated_data =
+                                    bytes_in(commit->authenticated_data),
+                                .public_message = commit->public_message};
+    struct authenticated_content ac = group_content(g, &outgoing);
+    TRY(complete(g, &d, &ac));
+    TRY(write_outputs(g, &d, &ac, &o));
+
+    g->pending = d.staged;
+    d.staged = NULL; /* handed over */
+    g->pending_dirty = true;
+    buf_give(&o.message, &out->message);
+    buf_give(&o.welcome, &out->welcome);
+    buf_give(&o.tree, &out->ratchet_tree);
+    return OK;
+}

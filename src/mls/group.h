@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A group from one member's side. The opaque types of the installed header are
+ * these structs.
+ *
+ *     sotto_group ── epoch              what members agree on, and the keys
+ *          │
+ *          ├── cached proposals         of this epoch
+ *          └── pending: sotto_staged ── next epoch, made by us
+ *     sotto_staged (of process)     ── next epoch, made by another
+ *
+ * Creating and processing build a sotto_staged beside the group; merging moves
+ * its epoch into the group. So a failure has nothing to undo.
+ */
+#pragma once
+
+#include "mls/epoch.h"
+#include "mls/key_package.h"
+#include "mls/proposal_list.h"
+
+#define PROPOSALS_CACHED_MAX 4096U /* standalone ones, in one epoch */
+#define PSKS_OFFERED_MAX     256U
+#define RESUMPTION_MAX       16U /* past epochs whose resumption PSK is kept */
+
+/* A proposal that came by itself and can be named by a commit. */
+struct cached_proposal {
+    struct digest ref;     /* ProposalRef, section 5.2 */
+    struct digest message; /* hash of our own message; empty for others */
+    bool own_unseen;       /* ours, and not come back yet */
+    uint32_t sender;
+    struct buf raw;               /* Proposal */
+    struct secret encryption_key; /* of our own Update */
+    struct secret signature_key;
+};
+
+struct offered_psk {
+    struct buf id, key;
+};
+
+struct past_resumption {
+    uint64_t epoch;
+    struct secret psk;
+};
+
+struct sotto_staged {
+    struct buf group_id;
+    uint64_t epoch;     /* that it starts from */
+    uint32_t committer; /* leaf */
+    bool has_path;
+    bool removes_own;
+    struct tree *before; /* the tree that it starts from */
+    struct proposal_list list;
+    struct digest message; /* hash of the MLSMessage; of a pending commit */
+    struct epoch next;     /* unused when it removes us */
+};
+
+struct sotto_group {
+    struct sotto_mls *mls; /* borrowed */
+    bool active;
+    struct epoch epoch;
+    struct cached_proposal *proposals;
+    size_t proposal_count, proposal_cap;
+    struct offered_psk *psks;
+    size_t psk_count;
+    struct past_resumption past[RESUMPTION_MAX]; /* newest at past_next - 1 */
+    uint32_t past_count;
+    struct sotto_staged *pending;
+
+    /* What the store does not have yet. */
+    bool epoch_dirty, proposals_dirty, pending_dirty;
+    uint32_t chunks_stored; /* RECEIVE records that the store has */
+};
+
+MUST_USE enum err group_new(struct sotto_mls *mls, const struct suite *s,
+                            struct sotto_group **out);
+MUST_USE enum err group_create(struct sotto_mls *mls,
+                               const struct sotto_identity *id,
+                               struct bytes group_id,
+                               struct sotto_extension_list extensions,
+                               struct sotto_group **out);
+
+/* Moves the group into the epoch of `staged`, which is freed. */
+void group_enter(struct sotto_group *g, struct sotto_staged **staged);
+MUST_USE enum err group_merge_pending(struct sotto_group *g);
+
+MUST_USE enum err staged_new(const struct sotto_group *g,
+                             struct sotto_staged **out);
+
+/* Hashes a whole message, to know it again. */
+MUST_USE enum err group_message_hash(const struct sotto_group *g,
+                                     struct bytes message, struct digest *out);
+bool digest_equal(const struct digest *a, const struct digest *b);
+
+/* ---- Proposals of the epoch ---- */
+
+/* Finds by ProposalRef, by the encoded Proposal, or by the hash of our own
+ * message; NULL. */
+struct cached_proposal *cache_find(const struct sotto_group *g,
+                                   struct bytes ref);
+struct cached_proposal *cache_find_raw(const struct sotto_group *g,
+                                       struct bytes raw);
+struct cached_proposal *cache_find_own(const struct sotto_group *g,
+                                       const struct digest *message);
+/* Makes room for one more and returns it; it counts when the caller raises
+ * proposal_count. */
+MUST_USE enum err cache_reserve(struct sotto_group *g,
+                                struct cached_proposal **out);
+void cached_proposal_clear(struct cached_proposal *p);
+void cache_clear(struct sotto_group *g);
+
+/* ---- PSKs (section 8.4) ---- */
+
+MUST_USE enum err group_offer_psk(struct sotto_group *g, struct bytes id,
+                                  struct bytes key);
+/* Computes psk_secret from the PSK proposals of a list, in their order; an
+ * empty secret when there are none. ERR_NOTFOUND: one is not known here. */
+MUST_USE enum err group_psk_secret(const struct sotto_group *g,
+                                   const struct proposal_list *l,
+                                   struct secret *out);
+
+/* ---- Messages (protect.c) ---- */
+
+struct outgoing {
+    enum content_type type;
+    struct bytes body;
+    struct bytes authenticated_data;
+    bool public_message;
+    size_t bucket;
+};
+/* The content of a message of ours, not yet signed. */
+struct authenticated_content group_content(const struct sotto_group *g,
+                                           const struct outgoing *o);
+/* Writes the MLSMessage of a signed content. A PrivateMessage spends a key. */
+MUST_USE enum err group_write_message(struct sotto_group *g,
+                                      const struct authenticated_content *ac,
+                                      size_t bucket, struct buf *out);
+MUST_USE enum err group_protect(struct sotto_group *g, const struct outgoing *o,
+                                struct buf *out);
+MUST_USE enum err group_propose(struct sotto_group *g,
+                                const struct sotto_proposal *p,
+                                struct buf *out);
+
+/* ---- Commits (commit.c, stage.c, process.c, join.c) ---- */
+
+MUST_USE enum err group_commit(struct sotto_group *g,
+                               const struct sotto_commit *commit,
+                               struct sotto_commit_out *out);
+/* Writes a signed GroupInfo of an epoch: MLSMessage or the bare struct. */
+struct group_info_form {
+    bool message;
+    bool with_tree;
+    bool with_external_pub;
+};
+MUST_USE enum err group_info_make(struct crypto *c, const struct epoch *e,
+                                  struct group_info_form form, struct buf *out);
+
+/* Stages a commit by another member, whose signature is verified. `cannot`:
+ * only this device cannot apply it (sotto/mls.h says what that means). */
+MUST_USE enum err group_stage(struct sotto_group *g,
+                              const struct authenticated_content *ac,
+                              bool *cannot, struct sotto_staged **out);
+MUST_USE enum err group_process(struct sotto_group *g, struct bytes message,
+                                struct sotto_result *out);
+MUST_USE enum err group_join(struct sotto_mls *mls,
+                             const struct sotto_join *join,
+                             struct sotto_group **out);
+
+/* ---- Storing (store.c) ---- */
+
+MUST_USE enum err group_save(struct sotto_group *g,
+                             const struct sotto_store *store);
+MUST_USE enum err group_load(struct sotto_mls *mls,
+                             const struct sotto_store *store,
+                             struct sotto_group **out);

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one entry for received messages: from bytes to an outcome.
+ *
+ *     message ── epoch and group ── own? ── open ── signature ── by content:
+ *         application, proposal (kept), commit (staged)
+ */
+#include "mls/group.h"
+
+/* A message on its way through the checks. */
+struct incoming {
+    struct bytes message;
+    struct mls_message parsed;
+    struct buf plain; /* of a PrivateMessage; `ac` borrows from it */
+    struct authenticated_content ac;
+    enum sotto_outcome outcome; /* 0: go on */
+    uint64_t epoch;
+    uint32_t sender;
+};
+
+static enum err parse(struct incoming *in)
+{
+    struct reader r = reader_of(in->message);
+    mls_message_read(&r, &in->parsed);
+    TRY(reader_finish(&r));
+    return in->parsed.wire_format == WIRE_PUBLIC_MESSAGE ||
+                   in->parsed.wire_format == WIRE_PRIVATE_MESSAGE
+               ? OK
+               : ERR_INVALID;
+}
+
+static enum sotto_outcome place(const struct sotto_group *g,
+                                const struct incoming *in)
+{
+    const struct mls_message *m = &in->parsed;
+    const struct group_context *gc = &g->epoch.fields;
+    bool public = m->wire_format == WIRE_PUBLIC_MESSAGE;
+    struct bytes group_id = public ? m->public_message.content.group_id
+                                   : m->private_message.group_id;
+    if (!bytes_equal(group_id, gc->group_id))
+        return SOTTO_WRONG_GROUP;
+    if (in->epoch != gc->epoch)
+        return in->epoch > gc->epoch ? SOTTO_FUTURE_EPOCH : SOTTO_TOO_OLD;
+    return 0;
+}
+
+/* Our own commits and proposals are known by their bytes: what they need is
+ * here already, and the key that sealed them is gone. */
+static enum err recognise(struct sotto_group *g, struct incoming *in,
+                          struct sotto_result *out)
+{
+    CLEANUP(buf_clear) struct buf content = buf_new(MLS_MESSAGE_MAX);
+    struct digest hash = {0};
+
+    if (g->pending == NULL && g->proposal_count == 0)
+        return OK;
+    TRY(group_message_hash(g, in->message, &hash));
+    if (g->pending != NULL && digest_equal(&g->pending->message, &hash)) {
+        in->outcome = SOTTO_OWN_COMMIT;
+        in->sender = g->epoch.keys.leaf;
+        return OK;
+    }
+    struct cached_proposal *own = cache_find_own(g, &hash);
+    if (own == NULL)
+        return OK;
+    in->sender = g->epoch.keys.leaf;
+    if (!own->own_unseen) {
+        in->outcome = SOTTO_DUPLICATE;
+        return OK;
+    }
+    TRY(buf_copy(&content, buf_bytes(&own->raw)));
+    buf_give(&content, &out->content);
+    own->own_unseen = false;
+    g->proposals_dirty = true;
+    in->outcome = SOTTO_PROPOSAL;
+    return OK;
+}
+
+static enum err open_public(const struct sotto_group *g, struct incoming *in)
+{
+    const struct public_message *m = &in->parsed.public_message;
+    in->ac = (struct authenticated_content){WIRE_PUBLIC_MESSAGE, m->content,
+                                            m->auth};
+    /* Application data is never public (section 6.2). Senders from outside
+     * the group are not accepted. */
+    if (m->content.type == CONTENT_APPLICATION ||
+        m->content.sender.type != SENDER_MEMBER)
+        return ERR_INVALID;
+    in->sender = m->content.sender.index;
+    return framing_check_tag(g->mls->crypto, g->epoch.suite,
+                             &g->epoch.secrets.membership_key, m,
+                             buf_bytes(&g->epoch.context));
+}
+
+static enum ratchet_type ratchet_of(enum content_type type)
+{
+    return type == CONTENT_APPLICATION ? RATCHET_APPLICATION
+                                       : RATCHET_HANDSHAKE;
+}
+
+static enum err open_private(struct sotto_group *g, struct incoming *in,
+                             struct sender_data *sender)
+{
+    const struct private_message *m = &in->parsed.private_message;
+    const struct epoch *e = &g->epoch;
+    struct crypto *c = g->mls->crypto;
+    CLEANUP(message_key_clear) struct message_key key = {0};
+
+    TRY(framing_open_sender(c, e->suite, &e->secrets, m, sender));
+    in->sender = sender->leaf_index;
+    if (tree_leaf(e->tree, sender->leaf_index) == NULL)
+        return ERR_INVALID;
+    if (sender->leaf_index == e->keys.leaf) {
+        in->outcome = SOTTO_OWN_MESSAGE;
+        return OK;
+    }
+    enum err err =
+        secret_tree_peek(c, e->ratchets, sender->leaf_index,
+                         ratchet_of(m->type), sender->generation, &key);
+    if (err == ERR_NOTFOUND) {
+        in->outcome = SOTTO_DUPLICATE;
+        return OK;
+    }
+    TRY(err);
+    return framing_open_private(c, e->suite, &key, m, sender, &in->plain,
+                                &in->ac);
+}
+
+/* Decrypts and verifies. Only then is the key used up: what a stranger, or
+ * another member, forges must not cost the true sender its message. */
+static enum err open_content(struct sotto_group *g, struct incoming *in)
+{
+    const struct epoch *e = &g->epoch;
+    bool public = in->parsed.wire_format == WIRE_PUBLIC_MESSAGE;
+    struct sender_data sender = {0};
+
+    TRY(public ? open_public(g, in) : open_private(g, in, &sender));
+    if (in->outcome != 0)
+        return OK;
+    const struct leaf_node *leaf = tree_leaf(e->tree, in->sender);
+    if (leaf == NULL)
+        return ERR_INVALID;
+    TRY(framing_verify(g->mls->crypto, e->suite, leaf->signature_key, &in->ac,
+                       buf_bytes(&e->context)));
+    if (public)
+        return OK;
+    return secret_tree_use(g->mls->crypto, e->ratchets, in->sender,
+                           ratchet_of(in->ac.content.type), sender.generation);
+}
+
+static enum err give_copy(struct bytes from, struct sotto_buf *out)
+{
+    CLEANUP(buf_clear) struct buf copy = buf_new(MLS_MESSAGE_MAX);
+    TRY(buf_copy(&copy, from));
+    buf_give(&copy, out);
+    return OK;
+}
+
+static enum err content_ref(const struct sotto_group *g,
+                            const struct authenticated_content *ac,
+                            struct digest *out)
+{
+    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&encoded);
+    authenticated_content_write(&w, ac);
+    TRY(writer_finish(&w));
+    return proposal_ref(g->mls->crypto, g->epoch.suite, buf_bytes(&encoded),
+                        out);
+}
+
+/* Keeps a proposal. Whether it can be committed is known only together with
+ * the rest of a list, so the commit decides. */
+static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
+                              struct sotto_result *out)
+{
+    struct digest ref = {0};
+    struct cached_proposal *cached = NULL;
+
+    TRY(content_ref(g, &in->ac, &ref));
+    if (cache_find(g, digest_bytes(&ref)) != NULL) {
+        in->outcome = SOTTO_DUPLICATE;
+        return OK;
+    }
+    TRY(give_copy(in->ac.content.body, &out->content));
+    TRY(cache_reserve(g, &cached));
+    TRY(buf_copy(&cached->raw, in->ac.content.body));
+    cached->ref = ref;
+    cached->sender = in->sender;
+    g->proposal_count++;
+    g->proposals_dirty = true;
+    in->outcome = SOTTO_PROPOSAL;
+    return OK;
+}
+
+static enum err take_commit(struct sotto_group *g, struct incoming *in,
+                            struct sotto_result *out)
+{
+    bool cannot = false;
+    if (in->sender ==
+        g->epoch.keys.leaf) { /* public, and not the pending one */
+        in->outcome = SOTTO_OWN_MESSAGE;
+        return OK;
+    }
+    TRY(group_stage(g, &in->ac, &cannot, &out->staged));
+    in->outcome = cannot ? SOTTO_CANNOT_APPLY : SOTTO_COMMIT;
+    return OK;
+}
+
+static enum err take_application(struct sotto_group *g, struct incoming *in,
+                                 struct sotto_result *out)
+{
+    (void)g;
+    TRY(give_copy(in->ac.content.body, &out->content));
+    in->outcome = SOTTO_APPLICATION;
+    return OK;
+}
+
+static enum err dispatch(struct sotto_group *g, struct incoming *in,
+                         struct sotto_result *out)
+{
+    static const struct {
+        enum content_type type;
+        enum err (*take)(struct sotto_group *g, struct incoming *in,
+                         struct sotto_result *out);
+    } rows[] = {
+        {CONTENT_APPLICATION, take_application},
+        {CONTENT_PROPOSAL, keep_proposal},
+        {CONTENT_COMMIT, take_commit},
+    };
+    TRY(give_copy(in->ac.content.authenticated_data, &out->authenticated_data));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].type == in->ac.content.type)
+            return rows[i].take(g, in, out);
+    return ERR_MALFORMED;
+}
+
+static enum err process(struct sotto_group *g, struct incoming *in,
+                        struct sotto_result *out)
+{
+    TRY(parse(in));
+    in->epoch = in->parsed.wire_format == WIRE_PUBLIC_MESSAGE
+                    ? in->parsed.public_message.content.epoch
+                    : in->parsed.private_message.epoch;
+    in->outcome = place(g, in);
+    if (in->outcome != 0)
+        return OK;
+    if (!g->active)
+        return ERR_STATE;
+    TRY(recognise(g, in, out));
+    if (in->outcome != 0)
+        return OK;
+    TRY(open_content(g, in));
+    if (in->outcome != 0)
+        return OK;
+    return dispatch(g, in, out);
+}
+
+enum err group_process(struct sotto_group *g, struct bytes message,
+                       struct sotto_result *out)
+{
+    CLEANUP(sotto_result_free) struct sotto_result result = {0};
+    struct incoming in = {.message = message,
+                          .plain = buf_new(MLS_MESSAGE_MAX)};
+
+    enum err err = process(g, &in, &result);
+    buf_clear(&in.plain);
+    TRY(err);
+    result.outcome = in.outcome;
+    result.epoch = in.epoch;
+    result.sender = in.sender;
+    *out = result;
+    result = (struct sotto_result){0}; /* handed over */
+    return OK;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages that this member makes: application data and proposals. */
+#include "mls/group.h"
+
+#include "crypto/kem.h"
+
+struct authenticated_content group_content(const struct sotto_group *g,
+                                           const struct outgoing *o)
+{
+    const struct group_context *gc = &g->epoch.fields;
+    return (struct authenticated_content){
+        .wire_format =
+            o->public_message ? WIRE_PUBLIC_MESSAGE : WIRE_PRIVATE_MESSAGE,
+        .content = {.group_id = gc->group_id,
+                    .epoch = gc->epoch,
+                    .sender = {SENDER_MEMBER, g->epoch.keys.leaf},
+                    .authenticated_data = o->authenticated_data,
+                    .type = o->type,
+                    .body = o->body}};
+}
+
+static enum err write_private(struct sotto_group *g,
+                              const struct authenticated_content *ac,
+                              size_t bucket, struct buf *out)
+{
+    struct epoch *e = &g->epoch;
+    CLEANUP(message_key_clear) struct message_key key = {0};
+    enum ratchet_type type = ac->content.type == CONTENT_APPLICATION
+                                 ? RATCHET_APPLICATION
+                                 : RATCHET_HANDSHAKE;
+
+    TRY(secret_tree_next(g->mls->crypto, e->ratchets, type, &key));
+    struct private_seal seal = {ac, &e->secrets, &key, bucket};
+    return framing_write_private(g->mls->crypto, e->suite, &g->mls->random,
+                                 &seal, out);
+}
+
+enum err group_write_message(struct sotto_group *g,
+                             const struct authenticated_content *ac,
+                             size_t bucket, struct buf *out)
+{
+    if (ac->wire_format == WIRE_PRIVATE_MESSAGE)
+        return write_private(g, ac, bucket, out);
+    return framing_write_public(g->mls->crypto, g->epoch.suite,
+                                &g->epoch.secrets.membership_key, ac,
+                                buf_bytes(&g->epoch.context), out);
+}
+
+/* Signs what needs no confirmation tag. */
+static enum err sign_content(struct sotto_group *g,
+                             struct authenticated_content *ac,
+                             struct buf *signature)
+{
+    TRY(framing_sign(g->mls->crypto, g->epoch.suite, &g->epoch.signature_key,
+                     ac, buf_bytes(&g->epoch.context), signature));
+    ac->auth.signature = buf_bytes(signature);
+    return OK;
+}
+
+enum err group_protect(struct sotto_group *g, const struct outgoing *o,
+                       struct buf *out)
+{
+    CLEANUP(buf_clear) struct buf signature = buf_new(g->epoch.suite->sign_max);
+    struct authenticated_content ac = group_content(g, o);
+
+    if (!g->active)
+        return ERR_STATE;
+    TRY(sign_content(g, &ac, &signature));
+    return group_write_message(g, &ac, o->bucket, out);
+}
+
+/* ---- Proposals ---- */
+
+/* A leaf of ours with a fresh encryption key and what `change` replaces. */
+static enum err update_leaf(struct sotto_group *g,
+                            const struct sotto_leaf_change *change,
+                            struct cached_proposal *cached, struct buf *out)
+{
+    struct epoch *e = &g->epoch;
+    struct crypto *c = g->mls->crypto;
+    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
+    CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
+    struct leaf_node leaf = *tree_leaf(e->tree, e->keys.leaf);
+    const struct leaf_place place = {e->fields.group_id, e->keys.leaf};
+
+    TRY(kem_generate(c, e->suite->kem, &g->mls->random, &cached->encryption_key,
+                     &public_key));
+    leaf.encryption_key = buf_bytes(&public_key);
+    leaf.source = LEAF_UPDATE;
+    secret_copy(&cached->signature_key, &e->signature_key);
+    if (change != NULL && change->signature_private.len > 0) {
+        TRY(secret_set(&cached->signature_key,
+                       bytes_in(change->signature_private)));
+        leaf.signature_key = bytes_in(change->signature_public);
+    }
+    if (change != NULL && change->extensions != NULL) {
+        TRY(extension_list_encode(*change->extensions, &extensions));
+        leaf.extensions = buf_bytes(&extensions);
+    }
+    TRY(leaf_check_self(e->suite, &leaf));
+    return leaf_sign(c, e->suite, &cached->signature_key, &leaf, &place, out);
+}
+
+/* Reads a struct that was just encoded, so that it can be nested. */
+static enum err leaf_reread(struct bytes encoded, struct leaf_node *out)
+{
+    struct reader r = reader_of(encoded);
+    leaf_node_read(&r, out);
+    return reader_finish(&r);
+}
+
+/* Fills the proposal but its type; `scratch` holds what it borrows. */
+static enum err proposal_fill(struct sotto_group *g,
+                              const struct sotto_proposal *p,
+                              struct cached_proposal *cached,
+                              struct buf *scratch, struct proposal *out)
+{
+    switch (p->kind) {
+    case SOTTO_PROPOSE_ADD:
+        out->type = PROPOSAL_ADD;
+        TRY(key_package_message_read(bytes_in(p->key_package), &out->add));
+        return key_package_check(g->mls->crypto, g->epoch.suite, &out->add);
+    case SOTTO_PROPOSE_UPDATE:
+        out->type = PROPOSAL_UPDATE;
+        TRY(update_leaf(g, p->change, cached, scratch));
+        return leaf_reread(buf_bytes(scratch), &out->update);
+    case SOTTO_PROPOSE_REMOVE:
+        out->type = PROPOSAL_REMOVE;
+        out->remove = p->leaf;
+        return tree_leaf(g->epoch.tree, p->leaf) != NULL ? OK : ERR_NOTFOUND;
+    case SOTTO_PROPOSE_EXTENSIONS:
+        out->type = PROPOSAL_GROUP_CONTEXT_EXTENSIONS;
+        TRY(extension_list_encode(p->extensions, scratch));
+        out->extensions = buf_bytes(scratch);
+        return members_check(g->epoch.tree, out->extensions);
+    case SOTTO_PROPOSE_APP:
+        out->type = PROPOSAL_APP_EPHEMERAL;
+        out->app_ephemeral =
+            (struct app_ephemeral){p->app.component, bytes_in(p->app.data)};
+        return OK;
+    case SOTTO_PROPOSE_PSK:
+        out->type = PROPOSAL_PSK;
+        TRY(buf_extend(scratch, g->epoch.suite->nh));
+        random_fill(&g->mls->random, scratch->data, scratch->len);
+        out->psk = (struct psk_id){.type = PSK_EXTERNAL,
+                                   .id = bytes_in(p->psk_id),
+                                   .nonce = buf_bytes(scratch)};
+        return OK;
+    }
+    return ERR_INVALID;
+}
+
+static enum err proposal_encode(struct sotto_group *g,
+                                const struct sotto_proposal *p,
+                                struct cached_proposal *cached)
+{
+    CLEANUP(buf_clear) struct buf scratch = buf_new(MLS_MESSAGE_MAX);
+    struct proposal proposal = {0};
+
+    TRY(proposal_fill(g, p, cached, &scratch, &proposal));
+    struct writer w = writer_to(&cached->raw);
+    proposal_write(&w, &proposal);
+    return writer_finish(&w);
+}
+
+/* The ProposalRef: a hash of the AuthenticatedContent. */
+static enum err content_ref(const struct sotto_group *g,
+                            const struct authenticated_content *ac,
+                            struct digest *out)
+{
+    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&encoded);
+    authenticated_content_write(&w, ac);
+    TRY(writer_finish(&w));
+    return proposal_ref(g->mls->crypto, g->epoch.suite, buf_bytes(&encoded),
+                        out);
+}
+
+static enum err propose(struct sotto_group *g, const struct sotto_proposal *p,
+                        struct cached_proposal *cached, struct buf *out)
+{
+    CLEANUP(buf_clear) struct buf signature = buf_new(g->epoch.suite->sign_max);
+
+    TRY(proposal_encode(g, p, cached));
+    struct outgoing o = {.type = CONTENT_PROPOSAL,
+                         .body = buf_bytes(&cached->raw),
+                         .authenticated_data = bytes_in(p->authenticated_data),
+                         .public_message = p->public_message,
+                         .bucket = p->bucket};
+    struct authenticated_content ac = group_content(g, &o);
+    TRY(sign_content(g, &ac, &signature));
+    TRY(content_ref(g, &ac, &cached->ref));
+    TRY(group_write_message(g, &ac, p->bucket, out));
+    cached->sender = g->epoch.keys.leaf;
+    cached->own_unseen = true;
+    return group_message_hash(g, buf_bytes(out), &cached->message);
+}
+
+enum err group_propose(struct sotto_group *g, const struct sotto_proposal *p,
+                       struct buf *out)
+{
+    struct cached_proposal *cached = NULL;
+    if (!g->active)
+        return ERR_STATE;
+    TRY(cache_reserve(g, &cached));
+    enum err err = propose(g, p, cached, out);
+    if (err != OK) {
+        cached_proposal_clear(cached);
+        return err;
+    }
+    g->proposal_count++;
+    g->proposals_dirty = true;
+    return OK;
+}

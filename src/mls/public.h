@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between our types and those of the installed header. They have the same
+ * shape; only the names differ.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/random.h"
+#include "crypto/crypto.h"
+#include "sotto/mls.h"
+
+struct sotto_mls {
+    struct crypto *crypto;
+    struct random random;
+};
+
+static inline struct bytes bytes_in(struct sotto_bytes b)
+{
+    return (struct bytes){b.data, b.len};
+}
+
+static inline struct sotto_bytes bytes_out(struct bytes b)
+{
+    return (struct sotto_bytes){b.data, b.len};
+}
+
+/* Hands the block of `from` over to the caller, who had nothing in `to`. */
+static inline void buf_give(struct buf *from, struct sotto_buf *to)
+{
+    *to = (struct sotto_buf){from->data, from->len, from->cap};
+    *from = buf_new(from->max);
+}

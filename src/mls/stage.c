@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Staging a commit of another member (RFC 9420, section 12.4.2). The order of
+ * the checks is part of the contract of sotto/mls.h: first what all members see
+ * alike, then what only this one sees, then the confirmation tag.
+ */
+#include "mls/group.h"
+
+/* Collects the proposals; "it references a proposal that is not known" makes
+ * a commit invalid for all, since all have seen the same messages. */
+static enum err resolve(const struct sotto_group *g, struct bytes proposals,
+                        uint32_t committer, struct proposal_list *l)
+{
+    struct reader r = reader_of(proposals);
+    while (reader_more(&r)) {
+        struct proposal_or_ref p = {0};
+        proposal_or_ref_read(&r, &p);
+        if (!p.by_reference) {
+            TRY(proposal_list_add(l, p.proposal.raw, committer, false));
+            continue;
+        }
+        const struct cached_proposal *cached = cache_find(g, p.reference);
+        if (cached == NULL)
+            return ERR_INVALID;
+        TRY(proposal_list_add(l, buf_bytes(&cached->raw), cached->sender,
+                              true));
+    }
+    TRY(reader_finish(&r));
+    return proposal_list_parse(l);
+}
+
+/* Merges the public part of the path. */
+static enum err merge_path(const struct sotto_group *g,
+                           const struct update_path *path,
+                           const struct path_scope *scope,
+                           struct bytes extensions, struct sotto_staged *s)
+{
+    struct crypto *c = g->mls->crypto;
+    const struct leaf_node *old = tree_leaf(s->before, s->committer);
+
+    TRY(leaf_check_self(g->epoch.suite, &path->leaf));
+    TRY(treekem_merge(c, s->next.tree, path, scope));
+    TRY(tree_check_leaf(c, s->next.tree, s->committer));
+    if (old->credential.type != path->leaf.credential.type)
+        return members_check(s->next.tree, extensions);
+    return leaf_check_group(&path->leaf, extensions);
+}
+
+/* The private keys before the path: ours, or those of our own Update. */
+static enum err take_keys(const struct sotto_group *g, bool updates_own,
+                          struct sotto_staged *s)
+{
+    treekem_private_copy(&g->epoch.keys, &s->next.keys);
+    secret_copy(&s->next.signature_key, &g->epoch.signature_key);
+    if (updates_own) {
+        const struct leaf_node *leaf =
+            tree_leaf(s->next.tree, g->epoch.keys.leaf);
+        const struct cached_proposal *own = NULL;
+        for (size_t i = 0; own == NULL && i < s->list.count; i++) {
+            const struct proposal *p = &s->list.entries[i].proposal;
+            if (p->type == PROPOSAL_UPDATE &&
+                bytes_equal(p->update.raw, leaf->raw))
+                own = cache_find_raw(g, p->raw);
+        }
+        if (own == NULL || own->encryption_key.len == 0)
+            return ERR_NOTFOUND;
+        secret_copy(&s->next.keys.key[0], &own->encryption_key);
+        secret_copy(&s->next.signature_key, &own->signature_key);
+    }
+    treekem_private_prune(&s->next.keys, s->next.tree);
+    return OK;
+}
+
+/* What a commit brings into the key schedule; empty: zeros. */
+struct opened {
+    struct secret commit_secret;
+    struct secret psk_secret;
+};
+
+static void opened_clear(struct opened *o)
+{
+    secret_clear(&o->commit_secret);
+    secret_clear(&o->psk_secret);
+}
+
+/* What this device alone sees: its share of the path, its PSKs. */
+static enum err open_secrets(const struct sotto_group *g,
+                             const struct commit *commit,
+                             const struct path_scope *scope,
+                             struct sotto_staged *s, struct opened *out)
+{
+    if (commit->has_path)
+        TRY(treekem_open(g->mls->crypto, s->next.tree, &s->next.keys,
+                         &commit->path, scope, &out->commit_secret));
+    return group_psk_secret(g, &s->list, &out->psk_secret);
+}
+
+static const struct secret *or_null(const struct secret *s)
+{
+    return s->len > 0 ? s : NULL;
+}
+
+/* The key schedule, and the tag that shows that all got the same. */
+static enum err complete(const struct sotto_group *g,
+                         const struct authenticated_content *ac,
+                         const struct opened *o, struct sotto_staged *s)
+{
+    CLEANUP(secret_clear) struct secret joiner = {0};
+    struct crypto *c = g->mls->crypto;
+    struct epoch_inputs in = {&g->epoch.secrets.init_secret,
+                              or_null(&o->commit_secret),
+                              or_null(&o->psk_secret)};
+
+    TRY(epoch_advance(c, &g->epoch, ac, &in, &s->next, &joiner));
+    TRY(epoch_check_tag(c, &s->next, ac->auth.confirmation_tag));
+    TRY(epoch_set_tag(c, &s->next, ac->auth.confirmation_tag));
+    return epoch_open_ratchets(c, &s->next);
+}
+
+/* Everything that is the same for all members; `scope` and `ch` for the rest.
+ */
+static enum err stage_public(const struct sotto_group *g,
+                             const struct commit *commit,
+                             struct path_scope *scope, struct changes *ch,
+                             struct sotto_staged *s)
+{
+    const struct epoch *e = &g->epoch;
+    struct crypto *c = g->mls->crypto;
+    struct proposal_scope rules = {e->suite, e->fields.group_id,
+                                   e->fields.extensions, s->committer,
+                                   e->keys.leaf};
+
+    TRY(resolve(g, commit->proposals, s->committer, &s->list));
+    TRY(proposals_apply(c, &rules, &s->list, s->next.tree, ch));
+    if (ch->path_required && !commit->has_path)
+        return ERR_INVALID;
+    scope->added = changes_added(ch);
+    if (commit->has_path)
+        TRY(merge_path(g, &commit->path, scope, ch->extensions, s));
+    TRY(epoch_provisional(c, e, ch->extensions, &s->next));
+    scope->group_context = buf_bytes(&s->next.context);
+    return OK;
+}
+
+enum err group_stage(struct sotto_group *g,
+                     const struct authenticated_content *ac, bool *cannot,
+                     struct sotto_staged **out)
+{
+    CLEANUP(sotto_staged_free) struct sotto_staged *s = NULL;
+    CLEANUP(changes_clear) struct changes ch = {0};
+    CLEANUP(opened_clear) struct opened opened = {0};
+    struct commit commit = {0};
+
+    struct reader r = reader_of(ac->content.body);
+    commit_read(&r, &commit);
+    TRY(reader_finish(&r));
+    TRY(staged_new(g, &s));
+    s->committer = ac->content.sender.index;
+    s->has_path = commit.has_path;
+    struct path_scope scope = {.sender = s->committer,
+                               .group_id = g->epoch.fields.group_id};
+    TRY(stage_public(g, &commit, &scope, &ch, s));
+
+    s->removes_own = ch.removes_own;
+    if (!s->removes_own) {
+        enum err err = take_keys(g, ch.updates_own, s);
+        if (err == OK)
+            err = open_secrets(g, &commit, &scope, s, &opened);
+        if (err != OK && err != ERR_NOMEM) {
+            *cannot = true; /* RFC 9420, section 16.12 */
+            return OK;
+        }
+        TRY(err);
+        TRY(complete(g, ac, &opened, s));
+    }
+    *out = s;
+    s = NULL; /* handed over */
+    return OK;
+}
