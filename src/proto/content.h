@@ -95,8 +95,8 @@ MUST_USE enum err content_write(struct buf *out, const struct content *c);
 void content_text(struct content *out, struct bytes salt, struct bytes text);
 void content_markdown(struct content *out, struct bytes salt,
                       struct bytes text);
-/* What a plain client shows: the first text of a part to render, in the order
- * of preference that its multiparts ask for. Empty: there is none. */
+/* What a plain client shows: the first part to render that is text, plain or
+ * markdown. Empty: there is none. */
 struct bytes content_show(const struct content *c);
 
 /* The id that other messages name this one by: 0x01 || the first 31 bytes of

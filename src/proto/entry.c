@@ -88,7 +88,7 @@ enum err commit_data_write(struct buf *out, const struct commit_data *data)
     writer_vec(&w, data->adds);
     writer_vec(&w, data->ends);
     if (writer_finish(&w) != OK)
-        out->len = before;
+        buf_truncate(out, before);
     return writer_finish(&w);
 }
 

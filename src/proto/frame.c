@@ -150,6 +150,6 @@ enum err frame_write(struct buf *out, const struct message *m)
         writer_raw(&w, part);
     }
     if (writer_finish(&w) != OK)
-        out->len = before;
+        buf_truncate(out, before);
     return writer_finish(&w);
 }

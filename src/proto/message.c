@@ -374,10 +374,6 @@ const char *status_text(enum status status)
 
 /* --- the codec --- */
 
-static void fields_read(struct reader *r, const struct field *table, void *to);
-static void fields_write(struct writer *w, const struct field *table,
-                         const void *from);
-
 static void uint_read(struct reader *r, size_t size, void *at)
 {
     switch (size) {
@@ -428,29 +424,7 @@ static struct bytes vec_read(struct reader *r, const struct field *f)
     return b;
 }
 
-/* Checks each element, so that later readers of the list cannot fail. */
-static struct bytes list_read(struct reader *r, const struct field *f)
-{
-    union {
-        struct inbox_item item;
-        struct device_package package;
-        struct entry entry;
-    } scratch;
-    struct bytes list = reader_vec(r);
-    struct reader in = reader_of(list);
-    while (reader_more(&in)) {
-        if (f->kind == FIELD_LIST)
-            fields_read(&in, f->element, &scratch);
-        else
-            (void)vec_read(&in, f);
-    }
-    enum err err = reader_finish(&in);
-    if (err != OK)
-        reader_fail(r, err);
-    return list;
-}
-
-static void field_read(struct reader *r, const struct field *f, void *at)
+static void scalar_read(struct reader *r, const struct field *f, void *at)
 {
     switch (f->kind) {
     case FIELD_VERSION:
@@ -471,18 +445,48 @@ static void field_read(struct reader *r, const struct field *f, void *at)
         break;
     case FIELD_VECS:
     case FIELD_LIST:
-        *(struct bytes *)at = list_read(r, f);
-        break;
     case FIELD_END:
-        break;
+        break; /* not scalars */
     }
+}
+
+/* Reads an element of a list, which has scalars only. */
+static void element_read(struct reader *r, const struct field *table, void *to)
+{
+    for (const struct field *f = table; f->kind != FIELD_END; f++)
+        scalar_read(r, f, (uint8_t *)to + f->offset);
+}
+
+/* Checks each element, so that later readers of the list cannot fail. */
+static struct bytes list_read(struct reader *r, const struct field *f)
+{
+    union {
+        struct inbox_item item;
+        struct device_package package;
+        struct entry entry;
+    } scratch;
+    struct bytes list = reader_vec(r);
+    struct reader in = reader_of(list);
+    while (reader_more(&in)) {
+        if (f->kind == FIELD_LIST)
+            element_read(&in, f->element, &scratch);
+        else
+            (void)vec_read(&in, f);
+    }
+    enum err err = reader_finish(&in);
+    if (err != OK)
+        reader_fail(r, err);
+    return list;
 }
 
 static void fields_read(struct reader *r, const struct field *table, void *to)
 {
     for (const struct field *f = table; f->kind != FIELD_END; f++) {
         void *at = (uint8_t *)to + f->offset;
-        field_read(r, f, at);
+        if (f->kind == FIELD_LIST || f->kind == FIELD_VECS)
+            *(struct bytes *)at = list_read(r, f);
+        else
+            scalar_read(r, f, at);
         if (f->kind == FIELD_VERSION && r->err == OK &&
             *(uint16_t *)at != PROTOCOL_VERSION) {
             r->rest = (struct bytes){0}; /* in a format that we do not know */
@@ -577,7 +581,7 @@ enum err request_write(struct buf *out, const struct request *q)
     writer_u16(&w, q->method);
     fields_write(&w, m->request, q);
     if (writer_finish(&w) != OK)
-        out->len = before;
+        buf_truncate(out, before);
     return writer_finish(&w);
 }
 
@@ -596,13 +600,13 @@ enum err answer_write(struct buf *out, const struct answer *a)
     else
         fields_write(&w, m->answer, a);
     if (writer_finish(&w) != OK)
-        out->len = before;
+        buf_truncate(out, before);
     return writer_finish(&w);
 }
 
 void inbox_item_read(struct reader *r, struct inbox_item *item)
 {
-    fields_read(r, inbox_item_fields, item);
+    element_read(r, inbox_item_fields, item);
 }
 void inbox_item_write(struct writer *w, const struct inbox_item *item)
 {
@@ -610,7 +614,7 @@ void inbox_item_write(struct writer *w, const struct inbox_item *item)
 }
 void device_package_read(struct reader *r, struct device_package *p)
 {
-    fields_read(r, device_package_fields, p);
+    element_read(r, device_package_fields, p);
 }
 void device_package_write(struct writer *w, const struct device_package *p)
 {
@@ -618,7 +622,7 @@ void device_package_write(struct writer *w, const struct device_package *p)
 }
 void entry_read(struct reader *r, struct entry *e)
 {
-    fields_read(r, entry_fields, e);
+    element_read(r, entry_fields, e);
 }
 void entry_write(struct writer *w, const struct entry *e)
 {
