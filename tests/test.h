@@ -46,10 +46,6 @@ bool test_check_uint(uint64_t got, uint64_t want, const char *file, int line,
 bool test_check_bytes(struct bytes got, struct bytes want, const char *file,
                       int line, const char *what);
 
-/*
- * The path of a published vector file, good until the next call. Their folder
- * is $SOTTO_VECTORS, else vectors/ in this checkout (scripts/vectors fetches
- * it), else ../shared/vectors. A program that does not find its file ends here:
- * as skipped, or as failed where CI=true. Call it before any other output.
- */
-const char *test_vector(const char *name);
+/* The folder of the published test vectors: $SOTTO_VECTORS, else vectors/ in
+ * this checkout (scripts/vectors fetches it), else ../shared/vectors. */
+const char *test_vectors_folder(void);

@@ -2,6 +2,7 @@
 #include "vectors.h"
 
 #include "base/mem.h"
+#include "test.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,9 +15,7 @@
 
 static void find(const char *path, char out[PATH_LEN])
 {
-    const char *folder = getenv("SOTTO_VECTORS");
-    (void)snprintf(out, PATH_LEN, "%s/%s",
-                   folder != NULL ? folder : "../shared/vectors", path);
+    (void)snprintf(out, PATH_LEN, "%s/%s", test_vectors_folder(), path);
 }
 
 json_t *vectors_load(struct vectors *v, const char *path)
