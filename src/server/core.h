@@ -83,7 +83,9 @@ MUST_USE enum err core_open(struct core *c, uint32_t conn,
 void core_message(struct core *c, uint32_t conn, uint8_t kind, uint32_t id,
                   struct bytes message, uint64_t now_ms);
 
-/* The other side has gone. What it asked for is still done; nobody is told. */
+/* The other side has gone, or was closed by an output. What it asked for is
+ * still done; nobody is told. Its number can be used again once core_take has
+ * returned false. */
 void core_close(struct core *c, uint32_t conn);
 
 /* True when this connection should not be read from for now: it has

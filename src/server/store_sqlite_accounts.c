@@ -150,10 +150,9 @@ static enum err devices_set(struct sql *db, const struct store_op *op)
 static enum err register_again(struct sql *db, struct store_op *op)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(db,
-                  "SELECT 1 FROM account a JOIN device d ON d.account = a.id"
-                  " WHERE a.id = ? AND a.name = ? AND d.id = ?");
+    struct sql_query q = sql_query(
+        db, "SELECT 1 FROM account a JOIN device d ON d.account = a.id"
+            " WHERE a.id = ? AND a.name = ? AND d.id = ?");
     sql_put_bytes(&q, op->account);
     sql_put_bytes(&q, op->request.reg.name);
     sql_put_bytes(&q, op->request.reg.device_id);
@@ -310,10 +309,9 @@ static enum err packages_count(struct sql *db, struct bytes device,
                                uint64_t *out)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(db,
-                  "SELECT count(*) FROM package"
-                  " WHERE device = ? AND last_resort = 0 AND body IS NOT NULL");
+    struct sql_query q = sql_query(
+        db, "SELECT count(*) FROM package"
+            " WHERE device = ? AND last_resort = 0 AND body IS NOT NULL");
     sql_put_bytes(&q, device);
     TRY(sql_one(&q));
     *out = sql_u64(&q, 0);
@@ -547,10 +545,9 @@ enum err accounts_chain(struct store_sqlite *s, struct store_op *op)
     op->data = buf_new(CHAIN_BYTES_MAX + 2 * STATE_SIZE_MAX);
     struct writer w = writer_to(&op->data);
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(db,
-                  "SELECT body FROM state WHERE account = ? AND version >= ?"
-                  " ORDER BY version");
+    struct sql_query q = sql_query(
+        db, "SELECT body FROM state WHERE account = ? AND version >= ?"
+            " ORDER BY version");
     sql_put_bytes(&q, r->account_id);
     sql_put_u64(&q, r->from < INT64_MAX ? r->from : INT64_MAX);
     while (op->data.len < CHAIN_BYTES_MAX - STATE_SIZE_MAX && sql_next(&q))
@@ -589,10 +586,9 @@ enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
     for (size_t i = 0; i < count; i++) {
         uint32_t days = s->quotas.retention_days + 1;
         CLEANUP(sql_end)
-        struct sql_query q =
-            sql_query(db,
-                      "DELETE FROM package WHERE device = ? AND last_resort = 0"
-                      " AND day < ?");
+        struct sql_query q = sql_query(
+            db, "DELETE FROM package WHERE device = ? AND last_resort = 0"
+                " AND day < ?");
         sql_put_bytes(&q, (struct bytes){ids[i], ID_SIZE});
         sql_put_u64(&q, op->day > days ? op->day - days : 0);
         TRY(sql_run(&q));

@@ -238,10 +238,9 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
     op->data = buf_new(max + ENTRY_MAX + READ_ENTRIES_MAX * LIST_OVERHEAD);
     struct writer w = writer_to(&op->data);
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(v.db,
-                  "SELECT seq, time, kind, body FROM entry"
-                  " WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
+    struct sql_query q = sql_query(
+        v.db, "SELECT seq, time, kind, body FROM entry"
+              " WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
     sql_put_bytes(&q, v.channel);
     sql_put_u64(&q, r->after > v.start ? r->after : v.start);
     sql_put_u64(&q, v.end);
@@ -285,10 +284,9 @@ static enum err sub_add(const struct view *v, const struct sub_add *add,
                         uint64_t seq, uint32_t day)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(v->db,
-                  "UPDATE subscription SET cap_next = ?, ended = NULL, day = ?"
-                  " WHERE channel = ? AND id = ?");
+    struct sql_query q = sql_query(
+        v->db, "UPDATE subscription SET cap_next = ?, ended = NULL, day = ?"
+               " WHERE channel = ? AND id = ?");
     sql_put_bytes(&q, add->cap_hash);
     sql_put_u64(&q, day);
     sql_put_bytes(&q, v->channel);
