@@ -89,6 +89,22 @@ static void secret_hex(struct fields *f, const char *key, struct secret *out)
         f->bad = true;
 }
 
+/* A private key. The vectors have scalars of P-521 without leading zeros; RFC
+ * 9420, section 5.1.1 has them, and so do we. */
+static void key_hex(struct fields *f, const char *key, size_t size,
+                    struct secret *out)
+{
+    struct bytes b = hex(f, key);
+    uint8_t padded[SECRET_MAX] = {0};
+    if (b.len > size || size > SECRET_MAX) {
+        f->bad = true;
+        return;
+    }
+    memcpy(padded + size - b.len, b.data, b.len);
+    if (secret_set(out, (struct bytes){padded, size}) != OK)
+        f->bad = true;
+}
+
 static const struct suite *suite_in(const json_t *test)
 {
     return suite_find(
@@ -253,7 +269,7 @@ static enum verdict run_protection(struct crypto *c, const json_t *test,
     secret_hex(&f, "encryption_secret", &p.encryption_secret);
     secret_hex(&f, "sender_data_secret", &p.secrets.sender_data_secret);
     secret_hex(&f, "membership_key", &p.secrets.membership_key);
-    secret_hex(&f, "signature_priv", &p.signature_key);
+    key_hex(&f, "signature_priv", p.suite->sign_nsk, &p.signature_key);
     p.signature_public = hex(&f, "signature_pub");
     if (protection_context(&f, &p) != OK || f.bad)
         return fail(why, "fields");
@@ -329,7 +345,7 @@ static enum err welcome_secrets(struct crypto *c, const struct suite *s,
     struct digest ref = {0};
     struct encrypted_group_secrets egs = {0};
 
-    secret_hex(f, "init_priv", &init_key);
+    key_hex(f, "init_priv", s->nsk, &init_key);
     TRY(read_message(hex(f, "key_package"), WIRE_KEY_PACKAGE, &kp));
     TRY(key_package_ref(c, s, kp.key_package.raw, &ref));
     TRY(welcome_find(w, digest_bytes(&ref), &egs));
@@ -414,9 +430,12 @@ static enum err private_part(struct fields *f, struct buf *out)
 
     TRY(read_message(hex(f, "key_package"), WIRE_KEY_PACKAGE, &m));
     TRY(buf_copy(&p.encoded, m.key_package.raw));
-    secret_hex(f, "init_priv", &p.init_key);
-    secret_hex(f, "encryption_priv", &p.encryption_key);
-    secret_hex(f, "signature_priv", &p.signature_key);
+    const struct suite *s = suite_find(m.key_package.cipher_suite);
+    if (s == NULL)
+        return ERR_NOTFOUND;
+    key_hex(f, "init_priv", s->nsk, &p.init_key);
+    key_hex(f, "encryption_priv", s->nsk, &p.encryption_key);
+    key_hex(f, "signature_priv", s->sign_nsk, &p.signature_key);
     struct writer w = writer_to(out);
     key_package_private_write(&w, &p);
     return writer_finish(&w);
