@@ -15,7 +15,7 @@
 struct crypto;
 
 MUST_USE enum err crypto_create(struct crypto **out_crypto);
-void crypto_free(struct crypto **c);
+void crypto_free(struct crypto **at);
 
 /*
  * Wipes what the contexts still hold of the last keys and inputs. Whoever

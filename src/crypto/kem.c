@@ -15,18 +15,17 @@
 #define XWING_COINS    64U  /* randomness of an encapsulation */
 
 /*
- * One algorithm. draw ... decap are those of the family (DHKEM or X-Wing);
- * point and agree are those of the curve of a DHKEM. The sizes of inputs are
- * checked; `public` writes public_size bytes, `encap` writes enc_size bytes.
+ * One algorithm; `agree` is the Diffie-Hellman of a DHKEM. The sizes of what
+ * they get are checked; `public` writes public_size bytes, `encap` enc_size.
  */
 struct kem_alg {
     enum kem_id id;
+    enum hash_id hash; /* of a DHKEM */
     size_t public_size;
     size_t private_size;
     size_t enc_size;
     size_t secret_size;
     const struct kem_family *family;
-    enum hash_id hash;
     const struct curve *curve; /* NIST only */
     enum err (*public)(struct crypto *c, const struct kem_alg *alg,
                        const struct secret *private_key, uint8_t *out);
@@ -319,18 +318,18 @@ static const struct kem_family xwing = {xwing_draw, xwing_derive, xwing_encap,
                                         xwing_decap};
 
 static const struct kem_alg algs[] = {
-    {KEM_P256, 65, 32, 65, 32, &dhkem, HASH_SHA256, &curve_p256, nist_public,
+    {KEM_P256, HASH_SHA256, 65, 32, 65, 32, &dhkem, &curve_p256, nist_public,
      nist_check, nist_agree},
-    {KEM_P384, 97, 48, 97, 48, &dhkem, HASH_SHA384, &curve_p384, nist_public,
+    {KEM_P384, HASH_SHA384, 97, 48, 97, 48, &dhkem, &curve_p384, nist_public,
      nist_check, nist_agree},
-    {KEM_P521, 133, 66, 133, 64, &dhkem, HASH_SHA512, &curve_p521, nist_public,
+    {KEM_P521, HASH_SHA512, 133, 66, 133, 64, &dhkem, &curve_p521, nist_public,
      nist_check, nist_agree},
-    {KEM_X25519, 32, 32, 32, 32, &dhkem, HASH_SHA256, NULL, x25519_public,
+    {KEM_X25519, HASH_SHA256, 32, 32, 32, 32, &dhkem, NULL, x25519_public,
      any_key, x25519_agree},
-    {KEM_X448, 56, 56, 56, 64, &dhkem, HASH_SHA512, NULL, x448_public, any_key,
+    {KEM_X448, HASH_SHA512, 56, 56, 56, 64, &dhkem, NULL, x448_public, any_key,
      x448_agree},
-    {KEM_XWING, 1216, 32, 1120, 32, &xwing, 0, NULL, xwing_public, xwing_check,
-     NULL},
+    {KEM_XWING, HASH_NONE, 1216, 32, 1120, 32, &xwing, NULL, xwing_public,
+     xwing_check, NULL},
 };
 
 static const struct kem_alg *alg_of(enum kem_id id)

@@ -9,13 +9,16 @@
 
 #include "base/bytes.h"
 
+/* A zeroed struct holds the value NONE, which is no algorithm. */
 enum hash_id { /* values: HPKE KDF ids */
+    HASH_NONE = 0,
     HASH_SHA256 = 0x0001,
     HASH_SHA384 = 0x0002,
     HASH_SHA512 = 0x0003,
 };
 
 enum aead_id { /* values: HPKE AEAD ids; the last is ours, for storage */
+    AEAD_NONE = 0,
     AEAD_AES128GCM = 0x0001,
     AEAD_AES256GCM = 0x0002,
     AEAD_CHACHA20POLY1305 = 0x0003,
@@ -23,6 +26,7 @@ enum aead_id { /* values: HPKE AEAD ids; the last is ours, for storage */
 };
 
 enum kem_id { /* values: HPKE KEM ids */
+    KEM_NONE = 0,
     KEM_P256 = 0x0010,
     KEM_P384 = 0x0011,
     KEM_P521 = 0x0012,
@@ -32,6 +36,7 @@ enum kem_id { /* values: HPKE KEM ids */
 };
 
 enum sign_id { /* values: TLS SignatureScheme */
+    SIGN_NONE = 0,
     SIGN_P256 = 0x0403,
     SIGN_P384 = 0x0503,
     SIGN_P521 = 0x0603,

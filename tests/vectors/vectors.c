@@ -30,25 +30,19 @@ json_t *vectors_load(struct vectors *v, const char *path)
     return root;
 }
 
-static void file_close(FILE **f)
-{
-    if (*f != NULL)
-        (void)fclose(*f);
-    *f = NULL;
-}
-
 static enum err load_text(const char *path, struct buf *out)
 {
     char full[PATH_LEN];
-    char chunk[PATH_LEN];
+    struct stat st;
     find(path, full);
-    CLEANUP(file_close) FILE *f = fopen(full, "rb");
+    if (stat(full, &st) != 0)
+        return ERR_IO;
+    TRY(buf_extend(out, (size_t)st.st_size));
+    FILE *f = fopen(full, "rb");
     if (f == NULL)
         return ERR_IO;
-    size_t got = 0;
-    while ((got = fread(chunk, 1, sizeof(chunk), f)) > 0)
-        TRY(buf_append(out, (struct bytes){(const uint8_t *)chunk, got}));
-    return OK;
+    size_t got = fread(out->data, 1, out->len, f);
+    return fclose(f) == 0 && got == out->len ? OK : ERR_IO;
 }
 
 static void forget(struct vectors *v)
