@@ -5,9 +5,12 @@
  */
 #pragma once
 
+#include "base/bytes.h"
 #include "crypto/crypto.h"
+#include "crypto/suite.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 enum verdict {
     PASS,
@@ -29,3 +32,26 @@ struct vector_kind {
 extern const struct vector_kind mls_low_kinds[];
 /* mls_high.c: framing and groups. */
 extern const struct vector_kind mls_high_kinds[];
+
+/* Hex digits of a case, decoded into blocks of exact size that live until the
+ * arena is cleared. */
+struct hex_arena {
+    struct hex_block *first;
+};
+void hex_arena_clear(struct hex_arena *a);
+/* The value as bytes; empty when it is null, absent, or no hex. */
+struct bytes hex_value(struct hex_arena *a, const json_t *value);
+struct bytes hex_field(struct hex_arena *a, const json_t *object,
+                       const char *key);
+uint64_t int_field(const json_t *object, const char *key);
+const struct suite *suite_field(const json_t *object);
+
+/* Leaves a handler with FAIL, saying where. */
+#define WANT(cond)                                                         \
+    do {                                                                   \
+        if (!(cond)) {                                                     \
+            (void)snprintf(why, WHY_SIZE, "%s:%d: %s", __FILE__, __LINE__, \
+                           #cond);                                         \
+            return FAIL;                                                   \
+        }                                                                  \
+    } while (0)
