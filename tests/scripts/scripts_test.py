@@ -66,7 +66,7 @@ FAULTS = [
      "# never -lsqlite" "3\n"),
     ("check_places", "scripts/x", "http://deb." "debian.org/debian\n",
      "https://www.debian.org\n"),
-    ("check_places", "docs/x.md", "see /root" "/x\n", "see tests/work/x\n"),
+    ("check_places", "docs/x.md", "see /ro" "ot/x\n", "see tests/work/x\n"),
     ("check_map", "ARCHITECTURE.md", "\n" * 200, "\n" * 199),
     ("check_map", "ARCHITECTURE.md", "`src/none.c`\n", "`src/here.c`\n"),
     ("check_links", "README.md", "[x](src/none.c)\n", "[x](src/here.c)\n"),
