@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mls/evil.h"
+
+#include "mls/proposal.h"
+
+static struct {
+    enum evil_kind kind;
+    uint32_t leaf;
+} plan;
+
+void evil_next_commit(enum evil_kind kind, uint32_t leaf)
+{
+    plan.kind = kind;
+    plan.leaf = leaf;
+}
+
+/* Flips a bit of the last byte of a part of `body`. */
+static void damage(struct buf *body, struct bytes part)
+{
+    if (part.len > 0)
+        body->data[part.data + part.len - 1 - body->data] ^= 1;
+}
+
+/* Which node of the path has the leaf in its copath subtree. */
+static uint32_t step_for(const struct tree_path *path, uint32_t leaf)
+{
+    uint32_t i = 0;
+    while (i < path->count &&
+           !node_in_subtree(node_of_leaf(leaf), path->copath[i]))
+        i++;
+    return i;
+}
+
+static void damage_subtree(const struct tree_path *path,
+                           const struct update_path *up, struct buf *body)
+{
+    uint32_t target = step_for(path, plan.leaf);
+    struct reader r = reader_of(up->nodes);
+    for (uint32_t i = 0; reader_more(&r); i++) {
+        struct update_path_node node = {0};
+        update_path_node_read(&r, &node);
+        struct reader cr = reader_of(node.ciphertexts);
+        while (i == target && reader_more(&cr)) {
+            struct hpke_ciphertext c = {0};
+            hpke_ciphertext_read(&cr, &c);
+            damage(body, c.ciphertext);
+        }
+    }
+}
+
+enum err evil_body(const struct tree_path *path, struct buf *body)
+{
+    struct commit commit = {0};
+    struct reader r = reader_of(buf_bytes(body));
+    commit_read(&r, &commit);
+    TRY(reader_finish(&r));
+    if (plan.kind == EVIL_LEAF)
+        damage(body, commit.path.leaf.signature);
+    if (plan.kind == EVIL_SUBTREE)
+        damage_subtree(path, &commit.path, body);
+    if (plan.kind != EVIL_TAG)
+        plan.kind = EVIL_NONE;
+    return OK;
+}
+
+void evil_tag(struct digest *tag)
+{
+    if (plan.kind != EVIL_TAG)
+        return;
+    tag->data[0] ^= 1;
+    plan.kind = EVIL_NONE;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * For tests: makes the next commit of this process a broken one, as a
+ * malicious member would. Only the library `mls_evil`, which tests and the
+ * simulation link instead of `mls`, has these functions.
+ */
+#pragma once
+
+#include "mls/group.h"
+
+enum evil_kind {
+    EVIL_NONE,
+    EVIL_LEAF,    /* the new leaf's signature is wrong: all see it at once */
+    EVIL_TAG,     /* the confirmation tag is: all see it after decrypting */
+    EVIL_SUBTREE, /* the path secret for the subtree of a leaf is garbage */
+};
+
+/* Breaks the next commit with a path, whoever makes it; once. The author's own
+ * pending commit is the broken one. */
+void evil_next_commit(enum evil_kind kind, uint32_t leaf);
+
+/* Called by commit.c. */
+MUST_USE enum err evil_body(const struct tree_path *path, struct buf *body);
+void evil_tag(struct digest *tag);
