@@ -220,6 +220,21 @@ enum err net_accept(int listener, int *out_fd)
     }
 }
 
+uint64_t net_remote(int fd)
+{
+    struct sockaddr_in6 a;
+    socklen_t len = sizeof a;
+    uint64_t prefix = 0;
+    memset(&a, 0, sizeof a);
+    if (getpeername(fd, (struct sockaddr *)&a, &len) != 0 ||
+        a.sin6_family != AF_INET6)
+        return 0;
+    size_t half = sizeof prefix;
+    bool ipv4 = IN6_IS_ADDR_V4MAPPED(&a.sin6_addr);
+    memcpy(&prefix, &a.sin6_addr.s6_addr[ipv4 ? half : 0], half);
+    return prefix;
+}
+
 enum err net_connect(const struct sockaddr_in6 *address, int *out_fd,
                      struct problem *p)
 {

@@ -47,6 +47,10 @@ MUST_USE enum err net_local(int fd, struct net_name *out_name);
  * descriptor or memory for it now; ERR_IO: that one failed, try the next. */
 MUST_USE enum err net_accept(int listener, int *out_fd);
 
+/* Stands for the network that the peer of `fd` is in, for limits: an IPv4
+ * address, or the first half of an IPv6 address; 0 when there is none. */
+uint64_t net_remote(int fd);
+
 /* Starts to connect; the socket turns writable when net_connected can tell how
  * it went. */
 MUST_USE enum err net_connect(const struct sockaddr_in6 *address, int *out_fd,

@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *   accept --> handshake --> OPEN to the store --> requests and answers
+ *                 |                                   |
+ *              dropped                  client leaves, or store says END
+ *                                                     |
+ *                       number is free <-- CLOSED <-- CLOSE to the store
+ *
+ * A client's number is its place in `clients`. It is given again only after
+ * the store has said CLOSED, so that nothing meant for one client reaches
+ * another.
+ */
+#include "server/net.h"
+
+#include "base/mem.h"
+#include "proto/frame.h"
+#include "proto/message.h"
+#include "server/pipe.h"
+#include "sys/log.h"
+#include "sys/net.h"
+#include "sys/stream.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FRAMES_KEEP   (128U << 10) /* of the shared buffer, between messages */
+#define OPEN_BYTES    (TLS_EXPORTER_SIZE + sizeof(uint64_t))
+#define WARN_PAUSE_MS 60000U
+#define REQUESTS_LOW  (NET_REQUESTS_MAX / 2)
+
+struct client {
+    struct net *net;
+    struct stream *stream;
+    struct deframer deframer;
+    struct timer deadline;
+    struct client *next_held; /* list: waits for room in the pipe */
+    uint64_t remote;
+    uint32_t number;
+    uint32_t requests; /* under way */
+    bool opened;       /* the store knows of it */
+    bool greeted;      /* the hello was answered */
+    bool ending;
+    bool held;
+};
+
+struct net {
+    struct loop *loop;
+    struct net_config config;
+    struct streams *streams;
+    struct pipe *pipe;
+    struct watch listener;
+    struct timer rest;  /* the listener is not watched until then */
+    struct timer drain; /* the end of patience */
+    struct client **clients;
+    uint32_t *unused; /* numbers, a stack of unused_count */
+    size_t unused_count;
+    size_t count; /* clients that live */
+    struct client *held;
+    uint64_t warn_again_ms;
+    size_t parts;      /* bytes of messages that are not whole yet */
+    struct buf frames; /* shared: an answer on its way to its stream */
+    bool listening;
+    bool draining;
+    bool done;
+    enum err err;
+    struct problem problem;
+};
+
+static void finish(struct net *n, enum err err)
+{
+    if (n->done)
+        return;
+    n->done = true;
+    n->err = err;
+    loop_stop(n->loop);
+}
+
+static void fail(struct net *n, enum err err, const char *what)
+{
+    if (!n->done)
+        (void)problem_set(&n->problem, err, PROBLEM_SYSTEM, "%s", what);
+    finish(n, err);
+}
+
+/* What the store must not miss. */
+static void tell_store(struct net *n, uint8_t op, uint32_t number)
+{
+    const struct pipe_record r = {.op = op, .conn = number};
+    enum err err = pipe_put(n->pipe, &r);
+    if (err != OK)
+        fail(n, err, "out of memory for the store's queue");
+}
+
+/* ---- Clients come and go ---- */
+
+static void unhold(struct client *c)
+{
+    struct client **at = &c->net->held;
+    if (!c->held)
+        return;
+    while (*at != c)
+        at = &(*at)->next_held;
+    *at = c->next_held;
+    c->held = false;
+}
+
+static void drain_check(struct net *n)
+{
+    if (n->draining && n->count == 0 && !n->done) {
+        loop_timer_cancel(n->loop, &n->drain);
+        tell_store(n, PIPE_BYE, 0); /* the end comes when it has left */
+    }
+}
+
+static void client_free(struct client *c)
+{
+    struct net *n = c->net;
+    unhold(c);
+    loop_timer_cancel(n->loop, &c->deadline);
+    n->parts -= c->deframer.pending.cap;
+    deframer_clear(&c->deframer);
+    stream_free(&c->stream);
+    n->clients[c->number] = NULL;
+    n->count--;
+    if (c->opened)
+        tell_store(n, PIPE_CLOSE, c->number);
+    else
+        n->unused[n->unused_count++] = c->number;
+    mem_free(c, sizeof *c);
+    drain_check(n);
+}
+
+static void drop(struct client *c, const char *why)
+{
+    log_debug("net: dropped reason=%s", why);
+    client_free(c);
+}
+
+static void client_late(void *ctx)
+{
+    struct client *c = ctx;
+    drop(c, c->ending ? "does-not-close" : "no-hello");
+}
+
+/* Lets what is queued out, within bounds. */
+static void client_end(struct client *c)
+{
+    struct net *n = c->net;
+    if (c->ending)
+        return;
+    c->ending = true;
+    if (loop_timer_set(n->loop, &c->deadline, n->config.end_ms) != OK) {
+        drop(c, "no-memory");
+        return;
+    }
+    stream_end(c->stream);
+}
+
+/* ---- From clients to the store ---- */
+
+static bool must_wait(const struct client *c)
+{
+    return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
+           stream_queued(c->stream) >= c->net->config.slow_bytes;
+}
+
+static void hold(struct client *c)
+{
+    if (c->held)
+        return;
+    c->held = true;
+    c->next_held = c->net->held;
+    c->net->held = c;
+}
+
+/* Decides whether the client is read from. */
+static void client_pace(struct client *c)
+{
+    if (pipe_queued(c->net->pipe) >= NET_PIPE_BYTES)
+        hold(c);
+    stream_pause(c->stream, c->held || must_wait(c));
+}
+
+static void pipe_drained(void *ctx)
+{
+    struct net *n = ctx;
+    while (n->held != NULL) {
+        struct client *c = n->held;
+        unhold(c);
+        client_pace(c);
+    }
+    if (n->draining && n->count == 0)
+        finish(n, OK);
+}
+
+static enum err forward(struct client *c, const struct message *m)
+{
+    const struct pipe_record r = {.op = PIPE_MESSAGE,
+                                  .conn = c->number,
+                                  .kind = (uint8_t)m->kind,
+                                  .id = m->id,
+                                  .bytes = m->bytes};
+    if (m->kind != FRAME_REQUEST)
+        return ERR_MALFORMED;
+    TRY(pipe_put(c->net->pipe, &r));
+    c->requests++;
+    return OK;
+}
+
+static enum err on_data(void *ctx, struct bytes bytes)
+{
+    struct client *c = ctx;
+    struct net *n = c->net;
+    size_t before = c->deframer.pending.cap;
+    enum err err = OK;
+    for (bool ready = true; ready && err == OK;) {
+        struct message m;
+        err = deframer_next(&c->deframer, &bytes, &m, &ready);
+        if (err == OK && ready)
+            err = forward(c, &m);
+    }
+    n->parts += c->deframer.pending.cap - before;
+    if (err == OK && n->parts > NET_PARTS_MAX)
+        err = ERR_LIMIT;
+    if (err == OK)
+        client_pace(c);
+    return err;
+}
+
+static enum err open_at_store(struct client *c)
+{
+    uint8_t bytes[OPEN_BYTES];
+    struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
+    uint8_t exporter[TLS_EXPORTER_SIZE];
+    struct writer w = writer_to(&room);
+    TRY(stream_exporter(c->stream, exporter));
+    writer_raw(&w, (struct bytes){exporter, sizeof exporter});
+    writer_u64(&w, c->remote);
+    TRY(writer_finish(&w));
+    const struct pipe_record r = {
+        .op = PIPE_OPEN, .conn = c->number, .bytes = buf_bytes(&room)};
+    TRY(pipe_put(c->net->pipe, &r));
+    c->opened = true;
+    return OK;
+}
+
+static void on_up(void *ctx)
+{
+    struct client *c = ctx;
+    struct net *n = c->net;
+    if (open_at_store(c) != OK ||
+        loop_timer_set(n->loop, &c->deadline, n->config.hello_ms) != OK) {
+        drop(c, "no-memory");
+        return;
+    }
+    client_pace(c);
+}
+
+static void on_drained(void *ctx) { client_pace(ctx); }
+
+static void on_down(void *ctx, const struct problem *why)
+{
+    if (why->kind != PROBLEM_NONE)
+        log_debug("net: lost reason=\"%s\"", why->detail);
+    client_free(ctx);
+}
+
+static const struct stream_user stream_user = {on_up, on_data, on_drained,
+                                               on_down};
+
+/* ---- Accepting ---- */
+
+static void listen_again(struct net *n)
+{
+    if (n->listening || n->draining)
+        return;
+    n->listening = loop_watch(n->loop, &n->listener, EPOLLIN) == OK;
+    if (!n->listening)
+        fail(n, ERR_IO, "cannot watch the listener");
+}
+
+static void listen_no_more(struct net *n)
+{
+    loop_unwatch(n->loop, &n->listener);
+    n->listening = false;
+}
+
+static void rested(void *ctx) { listen_again(ctx); }
+
+/* Gives the system time; who wants to connect waits in the kernel's queue. */
+static void rest(struct net *n)
+{
+    if (loop_now(n->loop) >= n->warn_again_ms) {
+        log_warn("net: no room for connections count=%zu", n->count);
+        n->warn_again_ms = loop_now(n->loop) + WARN_PAUSE_MS;
+    }
+    listen_no_more(n);
+    if (loop_timer_set(n->loop, &n->rest, NET_ACCEPT_REST_MS) != OK)
+        fail(n, ERR_NOMEM, "out of memory for a timer");
+}
+
+static enum err welcome(struct net *n, int fd)
+{
+    struct client *c = mem_alloc(sizeof *c);
+    if (c == NULL) {
+        (void)close(fd);
+        return ERR_NOMEM;
+    }
+    c->net = n;
+    c->remote = net_remote(fd);
+    c->deframer = deframer_new(MESSAGE_EARLY_MAX);
+    c->deadline = (struct timer){.fire = client_late, .ctx = c};
+    c->number = n->unused[n->unused_count - 1];
+    enum err err = stream_accept(n->streams, n->config.tls, fd, &stream_user, c,
+                                 &c->stream);
+    if (err == OK)
+        err = loop_timer_set(n->loop, &c->deadline, n->config.handshake_ms);
+    if (err != OK) {
+        stream_free(&c->stream);
+        mem_free(c, sizeof *c);
+        return err;
+    }
+    n->unused_count--;
+    n->clients[c->number] = c;
+    n->count++;
+    return OK;
+}
+
+static void on_listener(void *ctx, uint32_t events)
+{
+    struct net *n = ctx;
+    (void)events;
+    for (int i = 0; i < NET_ACCEPTS; i++) {
+        int fd = -1;
+        if (n->unused_count == 0) {
+            rest(n);
+            return;
+        }
+        enum err err = net_accept(n->listener.fd, &fd);
+        if (err == OK)
+            err = welcome(n, fd);
+        if (err == ERR_NOTFOUND)
+            return;
+        if (err == ERR_LIMIT || err == ERR_NOMEM) {
+            rest(n);
+            return;
+        }
+    }
+}
+
+/* ---- From the store to clients ---- */
+
+static uint16_t method_of(struct bytes message)
+{
+    struct reader r = reader_of(message);
+    return reader_u16(&r);
+}
+
+/* Notices the answer that lets a client go on from hello. */
+static void watch_for_hello(struct client *c, struct bytes answer)
+{
+    struct reader r = reader_of(answer);
+    uint16_t method = reader_u16(&r);
+    uint8_t status = reader_u8(&r);
+    if (c->greeted || method != METHOD_HELLO || status != STATUS_OK)
+        return;
+    c->greeted = true;
+    loop_timer_cancel(c->net->loop, &c->deadline);
+    deframer_limit(&c->deframer, MESSAGE_MAX);
+}
+
+static enum err send_message(struct client *c, const struct pipe_record *r)
+{
+    struct net *n = c->net;
+    const struct message m = {(enum frame_kind)r->kind, r->id, r->bytes};
+    enum err err = frame_write(&n->frames, &m);
+    if (err == OK)
+        err = stream_send(c->stream, buf_bytes(&n->frames));
+    if (n->frames.cap > FRAMES_KEEP)
+        buf_clear(&n->frames);
+    else
+        n->frames.len = 0; /* what the client gets anyway: no need to wipe */
+    return err;
+}
+
+static void on_message(struct client *c, const struct pipe_record *r)
+{
+    struct net *n = c->net;
+    size_t queued = stream_queued(c->stream);
+    if (c->ending || r->bytes.len == 0)
+        return;
+    if (r->kind == FRAME_EVENT && method_of(r->bytes) == EVENT_ENTRY &&
+        queued >= n->config.slow_bytes) {
+        tell_store(n, PIPE_SLOW, c->number);
+        return;
+    }
+    if (queued > NET_QUEUE_MAX ||
+        (queued > 0 && streams_queued(n->streams) > NET_QUEUES_MAX)) {
+        drop(c, "does-not-read");
+        return;
+    }
+    if (r->kind == FRAME_ANSWER) {
+        watch_for_hello(c, r->bytes);
+        c->requests -= c->requests > 0;
+    }
+    if (send_message(c, r) != OK) {
+        drop(c, "no-memory");
+        return;
+    }
+    if (n->draining && c->requests == 0)
+        client_end(c);
+    else if (c->requests == REQUESTS_LOW || queued > 0)
+        client_pace(c);
+}
+
+static void on_record(void *ctx, const struct pipe_record *r)
+{
+    struct net *n = ctx;
+    struct client *c =
+        r->conn < n->config.clients_max ? n->clients[r->conn] : NULL;
+    switch (r->op) {
+    case PIPE_MESSAGE:
+        if (c != NULL)
+            on_message(c, r);
+        break;
+    case PIPE_END:
+        if (c != NULL)
+            client_end(c);
+        break;
+    case PIPE_CLOSED:
+        assert(c == NULL && n->unused_count < n->config.clients_max);
+        n->unused[n->unused_count++] = r->conn;
+        break;
+    case PIPE_START:
+        listen_again(n);
+        break;
+    case PIPE_DRAIN:
+        net_drain(n);
+        break;
+    default:
+        fail(n, ERR_MALFORMED, "the store process sent nonsense");
+    }
+}
+
+static void pipe_ended(void *ctx, enum err err)
+{
+    (void)err;
+    fail(ctx, ERR_IO, "the store process is gone");
+}
+
+static const struct pipe_user pipe_user = {on_record, pipe_drained, pipe_ended};
+
+/* ---- The whole ---- */
+
+static void out_of_patience(void *ctx)
+{
+    struct net *n = ctx;
+    log_warn("net: drained late left=%zu", n->count);
+    for (size_t i = 0; i < n->config.clients_max; i++)
+        if (n->clients[i] != NULL)
+            client_free(n->clients[i]);
+}
+
+void net_drain(struct net *net)
+{
+    if (net->draining)
+        return;
+    net->draining = true;
+    listen_no_more(net);
+    loop_timer_cancel(net->loop, &net->rest);
+    if (loop_timer_set(net->loop, &net->drain, net->config.drain_ms) != OK) {
+        fail(net, ERR_NOMEM, "out of memory for a timer");
+        return;
+    }
+    log_info("net: draining clients=%zu", net->count);
+    if (net->count == 0)
+        drain_check(net);
+    for (size_t i = 0; i < net->config.clients_max; i++) {
+        struct client *c = net->clients[i];
+        if (c == NULL)
+            continue;
+        if (c->requests == 0)
+            client_end(c);
+        else
+            client_pace(c);
+    }
+}
+
+static void set_defaults(struct net_config *c)
+{
+    if (c->clients_max == 0)
+        c->clients_max = NET_CLIENTS_MAX;
+    if (c->handshake_ms == 0)
+        c->handshake_ms = NET_HANDSHAKE_MS;
+    if (c->hello_ms == 0)
+        c->hello_ms = NET_HELLO_MS;
+    if (c->end_ms == 0)
+        c->end_ms = NET_END_MS;
+    if (c->drain_ms == 0)
+        c->drain_ms = NET_DRAIN_MS;
+    if (c->slow_bytes == 0)
+        c->slow_bytes = NET_SLOW_BYTES;
+}
+
+static enum err set_up(struct net *n, int pipe)
+{
+    size_t max = n->config.clients_max;
+    /* First the streams: what they pass on then leaves in the same round. */
+    enum err err = streams_create(n->loop, &n->streams);
+    if (err != OK) {
+        (void)close(pipe);
+        return err;
+    }
+    TRY(pipe_create(n->loop, pipe, &pipe_user, n, &n->pipe));
+    n->clients = mem_alloc(max * sizeof(struct client *));
+    n->unused = mem_alloc(max * sizeof *n->unused);
+    if (n->clients == NULL || n->unused == NULL)
+        return ERR_NOMEM;
+    while (n->unused_count < max) {
+        n->unused[n->unused_count] = (uint32_t)(max - 1 - n->unused_count);
+        n->unused_count++;
+    }
+    return OK;
+}
+
+enum err net_create(struct loop *loop, const struct net_config *config,
+                    struct net **out_net, struct problem *p)
+{
+    CLEANUP(net_free) struct net *n = mem_alloc(sizeof *n);
+    enum err err = ERR_NOMEM;
+    if (n == NULL) {
+        (void)close(config->pipe);
+        (void)close(config->listener);
+    } else {
+        n->loop = loop;
+        n->config = *config;
+        set_defaults(&n->config);
+        n->listener = (struct watch){config->listener, on_listener, n};
+        n->rest = (struct timer){.fire = rested, .ctx = n};
+        n->drain = (struct timer){.fire = out_of_patience, .ctx = n};
+        n->frames = buf_new(frame_size(MESSAGE_MAX));
+        err = set_up(n, config->pipe);
+    }
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM,
+                           "cannot set up the network: %s", err_text(err));
+    *out_net = n;
+    n = NULL; /* handed over */
+    return OK;
+}
+
+void net_free(struct net **net)
+{
+    struct net *n = *net;
+    if (n == NULL)
+        return;
+    n->done = true;
+    n->draining = false;
+    for (size_t i = 0; n->clients != NULL && i < n->config.clients_max; i++)
+        if (n->clients[i] != NULL)
+            client_free(n->clients[i]);
+    listen_no_more(n);
+    loop_timer_cancel(n->loop, &n->rest);
+    loop_timer_cancel(n->loop, &n->drain);
+    (void)close(n->listener.fd);
+    pipe_free(&n->pipe);
+    streams_free(&n->streams);
+    buf_clear(&n->frames);
+    mem_free(n->clients, n->config.clients_max * sizeof(struct client *));
+    mem_free(n->unused, n->config.clients_max * sizeof *n->unused);
+    mem_free(n, sizeof *n);
+    *net = NULL;
+}
+
+enum err net_result(const struct net *net, struct problem *p)
+{
+    if (net->err != OK && p != NULL)
+        *p = net->problem;
+    return net->err;
+}
+
+size_t net_clients(const struct net *net) { return net->count; }

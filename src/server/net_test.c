@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The real network side runs in a child; the test plays the store at the other
+ * end of the pipe, and the clients.
+ */
+#include "server/net.h"
+
+#include "proto/message.h"
+#include "server/pipe.h"
+#include "support/netclient.h"
+#include "sys/clock.h"
+#include "sys/log.h"
+#include "sys/process.h"
+#include "test.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+#define SEEN_MAX    1024
+
+struct seen {
+    struct pipe_record record; /* without its bytes */
+    size_t len;
+    uint8_t start[64];
+};
+
+struct world {
+    struct net_config config; /* what a test wants to be different */
+    struct child child;
+    struct loop *loop;
+    struct pipe *pipe;
+    struct net_name address;
+    struct seen seen[SEEN_MAX]; /* a ring */
+    size_t seen_count;
+    size_t looked_at;
+    unsigned ended;
+    int listener;
+};
+
+/* ---- The child ---- */
+
+static enum err serve(struct world *w, int pipe)
+{
+    CLEANUP(buf_clear) struct buf cert = buf_new(TLS_PEM_MAX);
+    CLEANUP(buf_clear) struct buf key = buf_new(TLS_PEM_MAX);
+    CLEANUP(tls_context_free) struct tls_context *tls = NULL;
+    CLEANUP(loop_free) struct loop *loop = NULL;
+    CLEANUP(net_free) struct net *net = NULL;
+    TRY(process_harden(NULL));
+    TRY(tls_certificate_create("localhost", &cert, &key));
+    TRY(tls_server_create(buf_bytes(&cert), buf_bytes(&key), &tls, NULL));
+    TRY(loop_create(&loop, NULL));
+    w->config.tls = tls;
+    w->config.listener = w->listener;
+    w->config.pipe = pipe;
+    TRY(net_create(loop, &w->config, &net, NULL));
+    TRY(loop_run(loop));
+    return net_result(net, NULL);
+}
+
+static int child_main(void *ctx, int socket)
+{
+    log_open(STDERR_FILENO, LOG_LEVEL_ERROR);
+    return (int)serve(ctx, socket);
+}
+
+/* ---- The store's part ---- */
+
+static void on_record(void *ctx, const struct pipe_record *r)
+{
+    struct world *w = ctx;
+    struct seen *s = &w->seen[w->seen_count++ % SEEN_MAX];
+    s->record = *r;
+    s->len = r->bytes.len;
+    size_t start = s->len < sizeof s->start ? s->len : sizeof s->start;
+    if (start > 0)
+        memcpy(s->start, r->bytes.data, start);
+}
+
+static void on_ended(void *ctx, enum err err)
+{
+    struct world *w = ctx;
+    (void)err;
+    w->ended++;
+}
+
+static const struct pipe_user user = {on_record, NULL, on_ended};
+
+static void put(struct world *w, const struct pipe_record *r)
+{
+    if (pipe_put(w->pipe, r) != OK || loop_round(w->loop, 0) != OK)
+        w->ended++;
+}
+
+/* Waits for the next record. */
+static const struct seen *next_record(struct world *w)
+{
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (w->looked_at == w->seen_count && !w->ended && clock_mono_ms() < end)
+        if (loop_round(w->loop, 50) != OK)
+            return NULL;
+    if (w->looked_at == w->seen_count)
+        return NULL;
+    return &w->seen[w->looked_at++ % SEEN_MAX];
+}
+
+/* Waits for the next record with `op`, whatever else comes. */
+static const struct seen *next_op(struct world *w, enum pipe_op op)
+{
+    for (;;) {
+        const struct seen *s = next_record(w);
+        if (s == NULL || s->record.op == op)
+            return s;
+    }
+}
+
+static void pump(struct world *w, unsigned ms)
+{
+    uint64_t end = clock_mono_ms() + ms;
+    while (clock_mono_ms() < end)
+        if (loop_round(w->loop, 5) != OK)
+            return;
+}
+
+static enum err world_start(struct world *w)
+{
+    TRY(loop_create(&w->loop, NULL));
+    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, &w->listener,
+                   NULL));
+    TRY(net_local(w->listener, &w->address));
+    TRY(process_spawn(child_main, w, &w->child, NULL));
+    (void)close(w->listener);
+    TRY(pipe_create(w->loop, w->child.socket, &user, w, &w->pipe));
+    w->child.socket = -1; /* the pipe's */
+    put(w, &(struct pipe_record){.op = PIPE_START});
+    return OK;
+}
+
+static void world_clear(struct world *w)
+{
+    pipe_free(&w->pipe);
+    loop_free(&w->loop);
+    process_end(&w->child);
+}
+
+static int exit_status(struct world *w)
+{
+    int status = -1;
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (clock_mono_ms() < end && w->child.pid != 0)
+        if (process_wait(&w->child, 10, &status) != OK && w->loop != NULL)
+            pump(w, 5);
+    return status;
+}
+
+/* What the core would answer to hello, as far as net looks at it. */
+static const uint8_t hello_ok[] = {0, METHOD_HELLO, STATUS_OK};
+static const uint8_t ping_ok[] = {0, METHOD_PING, STATUS_OK};
+
+static void answer(struct world *w, const struct seen *request,
+                   const uint8_t bytes[3])
+{
+    put(w, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                 .conn = request->record.conn,
+                                 .kind = FRAME_ANSWER,
+                                 .id = request->record.id,
+                                 .bytes = {bytes, 3}});
+}
+
+/* Connects; tells the number that net gave. */
+static enum err join(struct world *w, struct netclient *c, uint32_t *out_conn)
+{
+    TRY(netclient_connect(c, &w->address));
+    const struct seen *open = next_op(w, PIPE_OPEN);
+    if (open == NULL)
+        return ERR_STATE;
+    *out_conn = open->record.conn;
+    return OK;
+}
+
+/* And says hello, which is answered. */
+static enum err join_greeted(struct world *w, struct netclient *c,
+                             uint32_t *out_conn)
+{
+    const struct message hello = {FRAME_REQUEST, 1, {hello_ok, 2}};
+    struct message got;
+    TRY(join(w, c, out_conn));
+    TRY(netclient_send(c, &hello));
+    const struct seen *s = next_op(w, PIPE_MESSAGE);
+    if (s == NULL)
+        return ERR_STATE;
+    answer(w, s, hello_ok);
+    return netclient_next(c, &got);
+}
+
+static struct bytes zeros(size_t len)
+{
+    static const uint8_t data[MESSAGE_MAX];
+    return (struct bytes){data, len};
+}
+
+/* ---- Tests ---- */
+
+static void the_store_hears_of_a_connection_and_its_exporter(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(netclient_connect(&c, &w.address), OK);
+    const struct seen *open = next_record(&w);
+    CHECK(open != NULL);
+    CHECK_UINT(open->record.op, PIPE_OPEN);
+    CHECK_UINT(open->len, TLS_EXPORTER_SIZE + 8);
+    CHECK(memcmp(open->start, c.exporter, TLS_EXPORTER_SIZE) == 0);
+    uint32_t conn = open->record.conn;
+    netclient_close(&c);
+    const struct seen *gone = next_record(&w);
+    CHECK(gone != NULL);
+    CHECK_UINT(gone->record.op, PIPE_CLOSE);
+    CHECK_UINT(gone->record.conn, conn);
+}
+
+static void messages_pass_both_ways_whole(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    const size_t sizes[] = {2, 1000, FRAGMENT_MAX + 1, 1U << 20, MESSAGE_MAX};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        const struct message m = {FRAME_REQUEST, 77, zeros(sizes[i])};
+        struct message back;
+        /* The parent is both ends: let the pipe flow while sending. */
+        struct pipe_record r = {.op = PIPE_MESSAGE,
+                                .conn = conn,
+                                .kind = FRAME_ANSWER,
+                                .id = 78,
+                                .bytes = zeros(sizes[i])};
+        CHECK_UINT(netclient_send(&c, &m), OK);
+        const struct seen *s = next_op(&w, PIPE_MESSAGE);
+        CHECK(s != NULL);
+        CHECK_UINT(s->record.kind, FRAME_REQUEST);
+        CHECK_UINT(s->record.id, 77);
+        CHECK_UINT(s->len, sizes[i]);
+        put(&w, &r);
+        while (pipe_queued(w.pipe) > 0)
+            CHECK_UINT(loop_round(w.loop, 10), OK);
+        CHECK_UINT(netclient_next(&c, &back), OK);
+        CHECK_UINT(back.kind, FRAME_ANSWER);
+        CHECK_UINT(back.id, 78);
+        CHECK_UINT(back.bytes.len, sizes[i]);
+    }
+}
+
+static void a_large_message_before_the_hello_closes(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    const struct message fits = {FRAME_REQUEST, 1, zeros(MESSAGE_EARLY_MAX)};
+    const struct message large = {FRAME_REQUEST, 2,
+                                  zeros(MESSAGE_EARLY_MAX + 1)};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join(&w, &c, &conn), OK);
+    CHECK_UINT(netclient_send(&c, &fits), OK);
+    CHECK(next_op(&w, PIPE_MESSAGE) != NULL);
+    CHECK_UINT(netclient_send(&c, &large), OK);
+    CHECK_UINT(netclient_wait_closed(&c), OK);
+    const struct seen *s = next_record(&w);
+    CHECK(s != NULL);
+    CHECK_UINT(s->record.op, PIPE_CLOSE);
+}
+
+static void what_is_no_request_closes(void)
+{
+    const struct bytes cases[] = {
+        LIT("\x00\x00\x00\x07\x02\x00\x00\x00\x01hi"), /* an answer */
+        LIT("\x00\x00\x00\x07\x03\x00\x00\x00\x00hi"), /* an event */
+        LIT("\x00\x00\x00\x07\x09\x00\x00\x00\x01hi"), /* nothing */
+        LIT("\xff\xff\xff\xff\x01\x00\x00\x00\x01hi"), /* too long */
+    };
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w), OK);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(netclient_close) struct netclient c = {0};
+        uint32_t conn = 0;
+        CHECK_UINT(join(&w, &c, &conn), OK);
+        CHECK_UINT(netclient_raw(&c, cases[i]), OK);
+        CHECK_UINT(netclient_wait_closed(&c), OK);
+        CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+    }
+}
+
+static void a_silent_connection_is_closed_in_time(void)
+{
+    CLEANUP(world_clear)
+    struct world w = {.config = {.handshake_ms = 150, .hello_ms = 60000}};
+    struct net_addresses found = {0};
+    int fd = -1;
+    char byte = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(net_resolve(&w.address, &found, NULL), OK);
+    uint64_t before = clock_mono_ms();
+    CHECK_UINT(net_connect(&found.at[0], &fd, NULL), OK);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n = poll(&p, 1, PATIENCE_MS);
+    ssize_t got = recv(fd, &byte, 1, 0);
+    (void)close(fd);
+    CHECK(n == 1 && got <= 0);
+    CHECK(clock_mono_ms() - before >= 100);
+}
+
+static void a_connection_without_hello_is_closed_in_time(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.hello_ms = 200}};
+    CLEANUP(netclient_close) struct netclient silent = {0};
+    CLEANUP(netclient_close) struct netclient polite = {0};
+    struct message none;
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &polite, &conn), OK);
+    CHECK_UINT(join(&w, &silent, &conn), OK);
+    CHECK_UINT(netclient_wait_closed(&silent), OK);
+    polite.patience_ms = 300;
+    CHECK_UINT(netclient_next(&polite, &none), ERR_NOTFOUND);
+}
+
+static void entries_to_a_slow_reader_are_dropped_and_told(void)
+{
+    enum {
+        ENTRIES = 3000,
+        ENTRY_SIZE = 4096
+    };
+    static uint8_t event[ENTRY_SIZE] = {0, EVENT_ENTRY};
+    static const uint8_t head[] = {0, EVENT_HEAD, 7};
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    struct message m = {0};
+    uint32_t conn = 0;
+    unsigned got = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    struct pipe_record r = {.op = PIPE_MESSAGE,
+                            .conn = conn,
+                            .kind = FRAME_EVENT,
+                            .bytes = {event, sizeof event}};
+    for (int i = 0; i < ENTRIES; i++)
+        put(&w, &r);
+    const struct seen *slow = next_record(&w);
+    CHECK(slow != NULL);
+    CHECK_UINT(slow->record.op, PIPE_SLOW);
+    CHECK_UINT(slow->record.conn, conn);
+    r.bytes = (struct bytes){head, sizeof head};
+    put(&w, &r);
+    do {
+        CHECK_UINT(netclient_next(&c, &m), OK);
+        got += m.bytes.len == sizeof event;
+        pump(&w, 0);
+    } while (m.bytes.len == sizeof event);
+    CHECK_BYTES(m.bytes, ((struct bytes){head, sizeof head}));
+    CHECK(got > 0 && got < ENTRIES);
+}
+
+static void a_client_that_asks_but_does_not_read_is_dropped(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    for (int i = 0; i < 60; i++)
+        put(&w, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                      .conn = conn,
+                                      .kind = FRAME_ANSWER,
+                                      .id = 1,
+                                      .bytes = zeros(1U << 20)});
+    const struct seen *s = next_op(&w, PIPE_CLOSE);
+    CHECK(s != NULL);
+    CHECK_UINT(s->record.conn, conn);
+}
+
+static void too_many_requests_under_way_make_a_client_wait(void)
+{
+    enum {
+        REQUESTS = 200
+    };
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    const struct message m = {FRAME_REQUEST, 5, zeros(4096)};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    size_t before = w.seen_count;
+    for (int i = 0; i < REQUESTS; i++)
+        CHECK_UINT(netclient_send(&c, &m), OK);
+    pump(&w, 200);
+    size_t under_way = w.seen_count - before;
+    CHECK(under_way >= NET_REQUESTS_MAX && under_way < NET_REQUESTS_MAX + 8);
+    for (int i = 0; i < REQUESTS; i++) {
+        const struct seen *s = next_op(&w, PIPE_MESSAGE);
+        CHECK(s != NULL);
+        answer(&w, s, ping_ok);
+    }
+}
+
+static void a_store_that_does_not_read_stops_the_clients(void)
+{
+    enum {
+        MESSAGES = 60
+    };
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    CLEANUP(buf_clear) struct buf frames = buf_new(2U << 20);
+    const struct message m = {FRAME_REQUEST, 5, zeros(1U << 20)};
+    uint32_t conn = 0;
+    int sent = 0;
+    enum err err = OK;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    CHECK_UINT(frame_write(&frames, &m), OK);
+    pipe_pause(w.pipe, true);
+    c.patience_ms = 400;
+    for (; err == OK && sent < MESSAGES; sent++)
+        err = netclient_raw(&c, buf_bytes(&frames));
+    CHECK_UINT(err, ERR_NOTFOUND);
+    CHECK(sent > 2 && sent < 40);
+    pipe_pause(w.pipe, false);
+    for (int i = 0; i < sent - 1; i++)
+        CHECK(next_op(&w, PIPE_MESSAGE) != NULL);
+}
+
+static void a_number_is_free_only_when_the_store_says_so(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient a = {0};
+    CLEANUP(netclient_close) struct netclient b = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    uint32_t first = 0;
+    uint32_t second = 0;
+    uint32_t third = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join(&w, &a, &first), OK);
+    netclient_close(&a);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+    CHECK_UINT(join(&w, &b, &second), OK);
+    CHECK(first != second);
+    put(&w, &(struct pipe_record){.op = PIPE_CLOSED, .conn = first});
+    pump(&w, 20);
+    CHECK_UINT(join(&w, &c, &third), OK);
+    CHECK_UINT(third, first);
+}
+
+static void who_finds_no_room_waits_for_it(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.clients_max = 1}};
+    CLEANUP(netclient_close) struct netclient a = {0};
+    CLEANUP(netclient_close) struct netclient b = {0};
+    struct net_addresses found = {0};
+    uint32_t conn = 0;
+    int waiting = -1;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join(&w, &a, &conn), OK);
+    CHECK_UINT(net_resolve(&w.address, &found, NULL), OK);
+    CHECK_UINT(net_connect(&found.at[0], &waiting, NULL), OK);
+    pump(&w, 100); /* the kernel accepts it, net does not */
+    size_t before = w.seen_count;
+    (void)close(waiting);
+    netclient_close(&a);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+    CHECK_UINT(w.seen_count, before + 1);
+    put(&w, &(struct pipe_record){.op = PIPE_CLOSED, .conn = conn});
+    CHECK_UINT(join(&w, &b, &conn), OK);
+}
+
+static void end_closes_after_what_was_sent(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    struct message m = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join(&w, &c, &conn), OK);
+    put(&w, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                  .conn = conn,
+                                  .kind = FRAME_ANSWER,
+                                  .id = 3,
+                                  .bytes = zeros(60000)});
+    put(&w, &(struct pipe_record){.op = PIPE_END, .conn = conn});
+    CHECK_UINT(netclient_next(&c, &m), OK);
+    CHECK_UINT(m.bytes.len, 60000);
+    CHECK_UINT(netclient_wait_closed(&c), OK);
+    netclient_close(&c);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+}
+
+static void draining_lets_answers_out_and_then_ends(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient busy = {0};
+    CLEANUP(netclient_close) struct netclient idle = {0};
+    CLEANUP(netclient_close) struct netclient late = {0};
+    const struct message ping = {FRAME_REQUEST, 9, {ping_ok, 2}};
+    struct message m = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &idle, &conn), OK);
+    CHECK_UINT(join_greeted(&w, &busy, &conn), OK);
+    CHECK_UINT(netclient_send(&busy, &ping), OK);
+    const struct seen *request = next_op(&w, PIPE_MESSAGE);
+    CHECK(request != NULL);
+    put(&w, &(struct pipe_record){.op = PIPE_DRAIN});
+    CHECK_UINT(netclient_wait_closed(&idle), OK);
+    netclient_close(&idle);
+    answer(&w, request, ping_ok);
+    CHECK_UINT(netclient_next(&busy, &m), OK);
+    CHECK_UINT(m.id, 9);
+    CHECK_UINT(netclient_wait_closed(&busy), OK);
+    netclient_close(&busy);
+    CHECK(next_op(&w, PIPE_BYE) != NULL);
+    CHECK_UINT((unsigned)exit_status(&w), 0);
+    CHECK(netclient_connect(&late, &w.address) != OK);
+}
+
+static void draining_does_not_wait_for_ever(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.drain_ms = 200}};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    const struct message ping = {FRAME_REQUEST, 9, {ping_ok, 2}};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    CHECK_UINT(netclient_send(&c, &ping), OK);
+    CHECK(next_op(&w, PIPE_MESSAGE) != NULL);
+    put(&w, &(struct pipe_record){.op = PIPE_DRAIN});
+    CHECK(next_op(&w, PIPE_BYE) != NULL); /* the request has no answer */
+    CHECK_UINT((unsigned)exit_status(&w), 0);
+}
+
+static void net_ends_with_an_error_when_the_store_dies(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(netclient_close) struct netclient c = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+    pipe_free(&w.pipe);
+    CHECK_UINT(netclient_wait_closed(&c), OK);
+    CHECK_UINT((unsigned)exit_status(&w), ERR_IO);
+}
+
+static const struct test tests[] = {
+    TEST(the_store_hears_of_a_connection_and_its_exporter),
+    TEST(messages_pass_both_ways_whole),
+    TEST(a_large_message_before_the_hello_closes),
+    TEST(what_is_no_request_closes),
+    TEST(a_silent_connection_is_closed_in_time),
+    TEST(a_connection_without_hello_is_closed_in_time),
+    TEST(entries_to_a_slow_reader_are_dropped_and_told),
+    TEST(a_client_that_asks_but_does_not_read_is_dropped),
+    TEST(too_many_requests_under_way_make_a_client_wait),
+    TEST(a_store_that_does_not_read_stops_the_clients),
+    TEST(a_number_is_free_only_when_the_store_says_so),
+    TEST(who_finds_no_room_waits_for_it),
+    TEST(end_closes_after_what_was_sent),
+    TEST(draining_lets_answers_out_and_then_ends),
+    TEST(draining_does_not_wait_for_ever),
+    TEST(net_ends_with_an_error_when_the_store_dies),
+};
+TEST_MAIN(tests)
