@@ -233,8 +233,10 @@ bool core_is_full(const struct core *c, uint32_t number)
 void core_slow(struct core *c, uint32_t number)
 {
     struct conn *conn = conn_find(c, number);
-    if (conn != NULL)
-        conn->slow = true;
+    if (conn == NULL)
+        return;
+    conn->slow = true;
+    attachments_pull(c, conn); /* what was dropped outside may be the last */
 }
 
 /* --- tasks --- */

@@ -136,6 +136,8 @@ static void push_entry(struct core *c, struct topic *topic,
     CLEANUP(blob_release) struct core_blob *b = NULL;
     bool made = event_make(event, &b) == OK;
     uint64_t seq = event->entry_event.seq;
+    if (seq > 0)
+        topic->head = seq;
     for (struct attachment *a = topic->attachments; a != NULL;
          a = a->topic_next) {
         if (a->pulls)
@@ -147,6 +149,13 @@ static void push_entry(struct core *c, struct topic *topic,
         else if (seq > 0)
             push_head(c, a, seq);
     }
+}
+
+void attachments_pull(struct core *c, const struct conn *conn)
+{
+    for (struct attachment *a = conn->attachments; a != NULL; a = a->conn_next)
+        if (a->topic->head > 0)
+            push_head(c, a, a->topic->head);
 }
 
 /* --- rights and limits --- */

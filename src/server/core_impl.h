@@ -45,6 +45,7 @@ struct conn {
 struct topic {
     struct map_node node;
     uint8_t id[ID_SIZE];
+    uint64_t head; /* the newest entry that was pushed; 0: none yet */
     struct attachment *attachments;
 };
 
@@ -164,5 +165,7 @@ MUST_USE enum err output_add(struct core *c, const struct conn *conn,
 
 /* Channels: who is attached. */
 void attachments_drop(struct core *c, struct conn *conn);
+/* Tells the connection to read where an entry may have been lost on its way. */
+void attachments_pull(struct core *c, const struct conn *conn);
 /* Tells a device's connection that its inbox has something. */
 void push_inbox(struct core *c, struct bytes device, uint64_t seq);
