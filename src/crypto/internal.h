@@ -7,11 +7,10 @@
 #include "crypto/openssl.h"
 #include "crypto/suite.h"
 
-#define HASH_COUNT    3U
-#define GCM_COUNT     2U
-#define CURVE_COUNT   3U
-#define ED25519_SK    64U /* libsodium's form: seed || public key */
-#define ECDSA_SIG_MAX 139U
+#define HASH_COUNT  3U
+#define GCM_COUNT   2U
+#define CURVE_COUNT 3U
+#define ED25519_SK  64U /* libsodium's form: seed || public key */
 
 struct crypto {
     EVP_MD *md[HASH_COUNT];

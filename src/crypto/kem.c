@@ -11,7 +11,6 @@
 
 #define X448           "X448"
 #define CANDIDATES_MAX 256U /* RFC 9180, section 7.1.3 */
-#define DH_PUBLIC_MAX  133U /* P-521 */
 #define XWING_COINS    64U  /* randomness of an encapsulation */
 
 /*
@@ -186,7 +185,7 @@ static enum err dhkem_finish(struct crypto *c, const struct kem_alg *alg,
 {
     const struct suite_label suite = suite_label(alg);
     const struct labels l = {c, alg->hash, BYTES_ARRAY(suite.text)};
-    uint8_t context[2 * DH_PUBLIC_MAX];
+    uint8_t context[2 * CURVE_PUBLIC_MAX];
     memcpy(context, enc.data, enc.len);
     memcpy(context + enc.len, public_key.data, public_key.len);
     CLEANUP(secret_clear) struct secret prk = {0};
@@ -216,7 +215,7 @@ static enum err dhkem_decap(struct crypto *c, const struct kem_alg *alg,
                             struct bytes public_key, struct bytes enc,
                             struct secret *out_shared)
 {
-    uint8_t own[DH_PUBLIC_MAX];
+    uint8_t own[CURVE_PUBLIC_MAX];
     CLEANUP(secret_clear) struct secret dh = {0};
     if (public_key.len == 0) {
         TRY(alg->public(c, alg, private_key, own));
@@ -242,10 +241,11 @@ static enum err xwing_derive(struct crypto *c, const struct kem_alg *alg,
                              const struct secret *ikm,
                              struct secret *out_private)
 {
-    static const struct bytes tail = {
-        (const uint8_t *)"HPKE-v1KEM\x64\x7a\x00\x0d"
-                         "DeriveKeyPair\x00\x20",
-        29};
+    const struct bytes tail = BYTES_LIT("HPKE-v1"
+                                        "KEM\x64\x7a"
+                                        "\x00\x0d"
+                                        "DeriveKeyPair"
+                                        "\x00\x20");
     crypto_xof_shake256_state state;
     CLEANUP(secret_clear) struct secret key = {.len = alg->private_size};
     (void)c;
