@@ -243,6 +243,7 @@ static void run_accumulated(struct vectors *v, const json_t *root)
 
 static const struct vectors_file files[] = {
     {.path = "hpke/rfc9180.json", .run_json = run},
+    {.path = "hpke/rfc9180-full.json.gz", .run_json = run},
     {.path = "hpke/rfc9180-accumulated.json", .run_json = run_accumulated},
     {.path = "hpke-pq/hpke-pq.json", .run_json = run},
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define PUBLIC_SIZE crypto_kem_mlkem768_PUBLICKEYBYTES
+#define PUBLIC_HEX  ((size_t)2 * PUBLIC_SIZE)
 #define SECRET_SIZE crypto_kem_mlkem768_SECRETKEYBYTES
 #define CIPHER_SIZE crypto_kem_mlkem768_CIPHERTEXTBYTES
 #define SHARED_SIZE crypto_kem_mlkem768_SHAREDSECRETBYTES
@@ -184,6 +185,22 @@ static void run_whole(struct vectors *v, struct bytes text)
     vectors_skip(v, "key generation of the draft of FIPS 203", 1);
 }
 
+/* Keys of which one coefficient is not below the modulus, a line each. */
+static void run_modulus(struct vectors *v, struct bytes text)
+{
+    uint8_t c[CIPHER_SIZE];
+    uint8_t k[SHARED_SIZE];
+    static const uint8_t m[COINS_SIZE];
+    const char *at = (const char *)text.data;
+    for (json_int_t line = 1; text.len > PUBLIC_HEX; line++) {
+        struct bytes ek = vectors_decode(v, at, PUBLIC_HEX);
+        int failed = crypto_kem_mlkem768_enc_deterministic(c, k, ek.data, m);
+        vectors_case(v, failed != 0, "line", line);
+        at += PUBLIC_HEX + 1;
+        text.len -= PUBLIC_HEX + 1;
+    }
+}
+
 /* X-Wing, through our own interface. */
 
 static bool xwing_case(struct vectors *v, const json_t *test)
@@ -249,6 +266,7 @@ static const struct vectors_file files[] = {
     {.path = "mlkem/cctv-intermediate-768.txt", .run_text = run_whole},
     {.path = "mlkem/cctv-unluckysample-768.txt", .run_text = run_whole},
     {.path = "mlkem/cctv-strcmp-768.txt", .run_text = run_strcmp},
+    {.path = "mlkem/cctv-modulus-768.txt.gz", .run_text = run_modulus},
 };
 
 int main(void) { return vectors_main(files, COUNT(files)); }

@@ -22,7 +22,7 @@ struct vectors;
 
 /* A file, and who runs it. */
 struct vectors_file {
-    const char *path; /* below the folder of vectors */
+    const char *path; /* below the folder of vectors; may be .gz */
     void (*run_json)(struct vectors *v, const json_t *root);
     void (*run_text)(struct vectors *v, struct bytes text);
     const void *kind;     /* for run_json: */
@@ -58,6 +58,9 @@ void vectors_case(struct vectors *v, bool ok, const char *name, json_int_t id);
 
 /* Counts cases that are not ours. */
 void vectors_skip(struct vectors *v, const char *reason, size_t count);
+
+/* Decodes hex digits, until the end of the case. */
+struct bytes vectors_decode(struct vectors *v, const char *hex, size_t digits);
 
 /* Decodes a field of hex digits, until the end of the case; empty when there
  * is no such field. */
