@@ -18,7 +18,7 @@
 
 #include "base/secret.h"
 #include "base/wire.h"
-#include "mls/limits.h"
+#include "mls/sizes.h"
 
 /* Reads a list of at most `max` structs by checking each of them. */
 struct bytes list_read(struct reader *r, size_t max,
