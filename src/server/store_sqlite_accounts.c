@@ -549,7 +549,7 @@ enum err accounts_chain(struct store_sqlite *s, struct store_op *op)
         db, "SELECT body FROM state WHERE account = ? AND version >= ?"
             " ORDER BY version");
     sql_put_bytes(&q, r->account_id);
-    sql_put_u64(&q, r->from < INT64_MAX ? r->from : INT64_MAX);
+    sql_put_u64(&q, store_clamp(r->from));
     while (op->data.len < CHAIN_BYTES_MAX - STATE_SIZE_MAX && sql_next(&q))
         writer_vec(&w, sql_bytes(&q, 0));
     TRY(sql_finish(&q));

@@ -327,8 +327,8 @@ static enum err blob_expire(struct store_sqlite *s, struct sql *db,
         return OK;
     static const char *const texts[] = {
         "DELETE FROM piece WHERE blob = ?",
-        "UPDATE usage SET bytes = bytes -"
-        " (SELECT total FROM blob WHERE id = ?)",
+        ("UPDATE usage SET bytes = bytes -"
+         " (SELECT total FROM blob WHERE id = ?)"),
         "DELETE FROM blob WHERE id = ?",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {

@@ -242,7 +242,7 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
         v.db, "SELECT seq, time, kind, body FROM entry"
               " WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
     sql_put_bytes(&q, v.channel);
-    sql_put_u64(&q, r->after > v.start ? r->after : v.start);
+    sql_put_u64(&q, store_clamp(r->after > v.start ? r->after : v.start));
     sql_put_u64(&q, v.end);
     while (count < READ_ENTRIES_MAX && sql_next(&q)) {
         const struct entry e = {

@@ -55,6 +55,12 @@ static inline enum err store_refuse(struct store_op *op, enum status status,
     return OK;
 }
 
+/* SQLite's integers end here, and so does every sequence number. */
+static inline uint64_t store_clamp(uint64_t v)
+{
+    return v < INT64_MAX ? v : INT64_MAX;
+}
+
 /* Visits up to COLLECT_STEP rows of ids after the last one visited. */
 MUST_USE enum err store_walk(struct store_sqlite *s, enum store_file file,
                              struct sql_query *q,

@@ -140,7 +140,7 @@ enum err inboxes_read(struct store_sqlite *s, struct store_op *op)
         sql_query(db, "SELECT seq, item FROM item WHERE device = ? AND seq > ?"
                       " ORDER BY seq LIMIT ?");
     sql_put_bytes(&q, op->device);
-    sql_put_u64(&q, r->after < INT64_MAX ? r->after : INT64_MAX);
+    sql_put_u64(&q, store_clamp(r->after));
     sql_put_u64(&q, r->max < INBOX_READ_MAX ? r->max : INBOX_READ_MAX);
     while (sql_next(&q)) {
         const struct inbox_item item = {sql_u64(&q, 0), sql_bytes(&q, 1)};
@@ -161,7 +161,7 @@ enum err inboxes_ack(struct store_sqlite *s, struct store_op *op)
     struct sql_query q =
         sql_query(db, "DELETE FROM item WHERE device = ? AND seq <= ?");
     sql_put_bytes(&q, op->device);
-    sql_put_u64(&q, upto < INT64_MAX ? upto : INT64_MAX);
+    sql_put_u64(&q, store_clamp(upto));
     return sql_run(&q);
 }
 
