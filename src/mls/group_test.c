@@ -310,7 +310,6 @@ static void other_epochs_and_groups_are_told_apart(void)
     CLEANUP(sotto_buf_free) struct sotto_buf old = {0};
     CLEANUP(sotto_buf_free) struct sotto_buf next = {0};
     CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
-    CLEANUP(sotto_group_free) struct sotto_group *other = NULL;
     struct sotto_commit ask = {0};
 
     CHECK(open_three(&w, 3));

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Insiders: a commit that is broken for everyone is refused by everyone alike;
+ * one that is broken for a subtree is applied by the others, and those below
+ * it are told to rejoin (RFC 9420, section 16.12).
+ */
+#include "mls/evil.h"
+
+#include "mls/world.h"
+
+#include "test.h"
+
+#define SUITE_1 1U
+#define MEMBERS 8U
+
+/* Eight members, all paths filled, so that the path of leaf 0 has three nodes
+ * with copath subtrees {1}, {2, 3} and {4 .. 7}. */
+static bool open_eight(struct world *w, uint64_t seed)
+{
+    struct sotto_commit ask = {0};
+    if (world_open(w, SUITE_1, seed) != SOTTO_OK ||
+        world_found(w, 0) != SOTTO_OK ||
+        world_add(w, 0, 1, MEMBERS) != SOTTO_OK)
+        return false;
+    for (size_t i = 0; i < MEMBERS; i++)
+        if (world_commit(w, i, &ask, NULL, 0) != SOTTO_OK)
+            return false;
+    return world_agrees(w);
+}
+
+static enum sotto_err break_commit(struct world *w, enum evil_kind kind,
+                                   uint32_t leaf, struct sotto_commit_out *out)
+{
+    struct sotto_commit ask = {0};
+    evil_next_commit(kind, leaf);
+    return sotto_group_commit(w->member[0].group, &ask, out);
+}
+
+static void what_all_see_is_refused_by_all_alike(void)
+{
+    static const struct {
+        enum evil_kind kind;
+        enum sotto_err err;
+    } rows[] = {
+        {EVIL_LEAF, SOTTO_ERR_AUTH},
+        {EVIL_TAG, SOTTO_ERR_AUTH},
+    };
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(world_close) struct world w = {0};
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        CHECK(open_eight(&w, r));
+        uint64_t epoch = sotto_group_epoch(w.member[0].group);
+        CHECK_UINT(break_commit(&w, rows[r].kind, 0, &out), SOTTO_OK);
+        for (size_t i = 1; i < MEMBERS; i++) {
+            enum sotto_outcome outcome = 0;
+            CHECK_UINT(world_take(&w, i, view_of(&out.message), &outcome),
+                       rows[r].err);
+            CHECK_UINT(sotto_group_epoch(w.member[i].group), epoch);
+        }
+        /* The channel moves on: the next commit is by somebody else. */
+        struct sotto_commit ask = {0};
+        sotto_group_drop_pending(w.member[0].group);
+        CHECK_UINT(world_commit(&w, 5, &ask, NULL, 0), SOTTO_OK);
+        CHECK(world_agrees(&w));
+    }
+}
+
+static void a_broken_subtree_rejoins_and_the_rest_goes_on(void)
+{
+    static const struct {
+        uint32_t target, first, last; /* whose share is broken */
+    } rows[] = {{1, 1, 1}, {3, 2, 3}, {6, 4, 7}};
+
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(world_close) struct world w = {0};
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        CHECK(open_eight(&w, 10 + r));
+        uint64_t epoch = sotto_group_epoch(w.member[0].group);
+        CHECK_UINT(break_commit(&w, EVIL_SUBTREE, rows[r].target, &out),
+                   SOTTO_OK);
+        for (size_t i = 0; i < MEMBERS; i++) {
+            enum sotto_outcome outcome = 0;
+            bool broken = i >= rows[r].first && i <= rows[r].last;
+            CHECK_UINT(world_take(&w, i, view_of(&out.message), &outcome),
+                       SOTTO_OK);
+            CHECK_UINT(outcome, i == 0   ? SOTTO_OWN_COMMIT
+                                : broken ? SOTTO_CANNOT_APPLY
+                                         : SOTTO_COMMIT);
+            CHECK_UINT(sotto_group_epoch(w.member[i].group),
+                       broken ? epoch : epoch + 1);
+        }
+
+        /* Somebody removes and adds again those that were cut off. */
+        size_t back[MEMBERS];
+        uint32_t gone[MEMBERS];
+        struct sotto_bytes adds[MEMBERS];
+        size_t n = 0;
+        for (uint32_t i = rows[r].first; i <= rows[r].last; i++, n++) {
+            CHECK_UINT(world_key_package(&w, i), SOTTO_OK);
+            sotto_group_free(&w.member[i].group);
+            back[n] = i;
+            gone[n] = i;
+            adds[n] = view_of(&w.member[i].key_package);
+        }
+        struct sotto_commit ask = {
+            .adds = adds, .add_count = n, .removes = gone, .remove_count = n};
+        CHECK_UINT(world_commit(&w, 0, &ask, back, n), SOTTO_OK);
+        CHECK_UINT(world_in_group(&w), MEMBERS);
+        CHECK(world_agrees(&w));
+    }
+}
+
+static const struct test tests[] = {
+    TEST(what_all_see_is_refused_by_all_alike),
+    TEST(a_broken_subtree_rejoins_and_the_rest_goes_on),
+};
+TEST_MAIN(tests)
