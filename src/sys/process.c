@@ -95,8 +95,10 @@ enum err process_harden(struct problem *p)
         return problem_system(p, "cannot close the memory to others");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return problem_system(p, "cannot give up new privileges");
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-        return problem_system(p, "cannot ignore SIGPIPE");
+    /* What these would kill us for, write() reports too. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+        signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+        return problem_system(p, "cannot ignore signals");
     return OK;
 }
 

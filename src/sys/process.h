@@ -29,7 +29,7 @@ MUST_USE enum err process_wait(struct child *child, int timeout_ms,
 void process_end(struct child *child);
 
 /* For processes that hold keys: no core dump, no ptrace by others, no new
- * privileges, no SIGPIPE. */
+ * privileges, no death by SIGPIPE or SIGXFSZ. */
 MUST_USE enum err process_harden(struct problem *p);
 
 /* Raises the limit of open descriptors as far as allowed; returns it. */
