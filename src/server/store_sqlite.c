@@ -14,12 +14,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define APP_ID    0x536f7400U /* "Sot", and the file */
-#define WAIT_MS   2000U       /* for an operator's tool beside the server */
-#define BUSY_MS   1000U
-#define MIB       (1ULL << 20)
-#define GIB       (1ULL << 30)
-#define PATH_SIZE 4096U
+#define APP_ID        0x536f7400U /* "Sot", and the file */
+#define WAIT_MS       2000U       /* for an operator's tool beside the server */
+#define BUSY_MS       1000U
+#define MIB           (1ULL << 20)
+#define GIB           (1ULL << 30)
+#define PATH_SIZE     4096U
+#define COMPACT_EVERY 300U /* collections: five minutes of the core's */
 
 static const struct {
     const char *name;
@@ -33,6 +34,7 @@ static const struct {
 
 static enum err collect(struct store_sqlite *s, struct store_op *op)
 {
+    s->collections++;
     TRY(accounts_collect(s, op));
     TRY(inboxes_collect(s, op));
     TRY(channels_collect(s, op));
@@ -181,9 +183,13 @@ static void note_problem(struct store_sqlite *s, const struct store_op *op)
 
 static void run_alone(struct store_sqlite *s, struct store_op *op)
 {
+    const struct problem before = s->problem;
     buf_clear(&op->data);
     s->problem.kind = PROBLEM_NONE;
-    if (run(s, op) != OK) {
+    enum err err = run(s, op);
+    if (err == OK)
+        s->problem = before;
+    if (err != OK) {
         note_problem(s, op);
         roll_back(s);
         set_busy(op);
@@ -209,6 +215,16 @@ static bool run_together(struct store_sqlite *s, struct store_op *list)
     return true;
 }
 
+/* Deleted rows stay in the write-ahead log until it is emptied. */
+static void compact(struct store_sqlite *s)
+{
+    s->collections = 0;
+    for (size_t i = 0; i < FILE_COUNT && !s->crashed; i++) {
+        if (sql_compact(s->db[i]) != OK)
+            s->problem = *sql_problem(s->db[i]);
+    }
+}
+
 static void flush(void *ctx)
 {
     struct store_sqlite *s = ctx;
@@ -219,6 +235,8 @@ static void flush(void *ctx)
         for (struct store_op *op = list; op != NULL; op = op->next)
             run_alone(s, op);
     }
+    if (s->collections >= COMPACT_EVERY)
+        compact(s);
     *s->done_end = list;
     while (*s->done_end != NULL)
         s->done_end = &(*s->done_end)->next;

@@ -165,7 +165,8 @@ static enum err rows_write(struct sql *db, const struct blob *b, uint64_t at,
     return sql_run(&q);
 }
 
-/* Reads into the whole of `out`, which has the length that is wanted. */
+/* Reads into the whole of `out`, which has the length that is wanted.
+ * ERR_NOTFOUND: the file is not what its row says, and never will be. */
 static enum err file_read(struct store_sqlite *s, const struct blob *b,
                           uint64_t at, struct buf *out)
 {
@@ -174,17 +175,18 @@ static enum err file_read(struct store_sqlite *s, const struct blob *b,
     ssize_t n = 1;
     name_of(b->id, name);
     int fd = openat(s->blobs_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return ERR_NOTFOUND;
     if (fd < 0)
         return problem_system(&s->problem, "cannot open a blob's file");
     while (got < out->len && (n > 0 || (n < 0 && errno == EINTR))) {
         n = pread(fd, out->data + got, out->len - got, (off_t)(at + got));
         got += n > 0 ? (size_t)n : 0;
     }
+    enum err err =
+        n < 0 ? problem_system(&s->problem, "cannot read a blob") : OK;
     (void)close(fd);
-    if (got < out->len)
-        return problem_set(&s->problem, ERR_IO, PROBLEM_DAMAGED,
-                           "a blob's file is too short");
-    return OK;
+    return err == OK && got < out->len ? ERR_NOTFOUND : err;
 }
 
 static enum err rows_read(struct sql *db, const struct blob *b, uint64_t at,
@@ -308,9 +310,13 @@ enum err blobs_get(struct store_sqlite *s, struct store_op *op)
     len = len < BLOB_PIECE_MAX ? len : BLOB_PIECE_MAX;
     op->data = buf_new(BLOB_PIECE_MAX);
     TRY(buf_extend(&op->data, (size_t)len));
+    enum err err = OK;
     if (len > 0)
-        TRY(s->blobs_fd >= 0 ? file_read(s, &b, r->offset, &op->data)
-                             : rows_read(db, &b, r->offset, &op->data));
+        err = s->blobs_fd >= 0 ? file_read(s, &b, r->offset, &op->data)
+                               : rows_read(db, &b, r->offset, &op->data);
+    if (err == ERR_NOTFOUND) /* `check` tells the operator */
+        return store_refuse(op, STATUS_NOTFOUND, 0);
+    TRY(err);
     op->answer.blob_get.total = b.total;
     op->answer.blob_get.data = buf_bytes(&op->data);
     return OK;

@@ -642,13 +642,13 @@ enum err channels_verify(struct store_sqlite *s, struct problem *p)
          "an entry lies outside its channel"},
         {"SELECT count(*) FROM channel WHERE handshake > head",
          "a channel's handshake is above its head"},
-        {"SELECT count(*) FROM channel c WHERE bytes <> (SELECT"
-         " coalesce(sum(length(body)), 0) FROM entry WHERE channel = c.id)",
-         "a channel's bytes are miscounted"},
         {"SELECT count(*) FROM channel c WHERE (SELECT count(*) <>"
          " coalesce(max(seq) - min(seq) + 1, 0) FROM entry"
          " WHERE channel = c.id)",
          "an entry is missing between others"},
+        {"SELECT count(*) FROM channel c WHERE bytes <> (SELECT"
+         " coalesce(sum(length(body)), 0) FROM entry WHERE channel = c.id)",
+         "a channel's bytes are miscounted"},
         {"SELECT count(*) FROM subscription LEFT JOIN channel c"
          " ON c.id = channel WHERE c.id IS NULL OR start > cursor"
          " OR cursor > head OR ended > head",

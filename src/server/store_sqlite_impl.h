@@ -37,7 +37,8 @@ struct store_sqlite {
     /* Blobs whose files go after the commit. */
     uint8_t gone[COLLECT_STEP][ID_SIZE];
     size_t gone_count;
-    DIR *sweep; /* through the folder, for files without a row */
+    DIR *sweep;           /* through the folder, for files without a row */
+    unsigned collections; /* since the files were compacted */
     /* How far the collection has come, by id. */
     uint8_t position[FILE_COUNT][ID_SIZE];
 };
