@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The server program as an operator meets it. */
+#include "crypto/crypto.h"
+#include "proto/derive.h"
+#include "proto/invite.h"
+#include "support/netclient.h"
+#include "support/sottod.h"
+#include "sys/clock.h"
+#include "sys/files.h"
+#include "test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+
+static void crypto_clear(struct crypto **c) { crypto_free(c); }
+
+static bool said(const struct sottod *s, const char *text)
+{
+    if (strstr(s->output, text) != NULL)
+        return true;
+    printf("# it said: %s\n", s->output);
+    return false;
+}
+
+/* Waits until no process has this id any more. */
+static bool gone(pid_t pid)
+{
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (clock_mono_ms() < end) {
+        if (pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH))
+            return pid > 0;
+        (void)poll(NULL, 0, 5);
+    }
+    return false;
+}
+
+static enum err overwrite(const struct sottod *s, const char *name,
+                          struct bytes content)
+{
+    char path[FILE_PATH_MAX];
+    TRY(file_path(s->data, name, path, NULL));
+    return file_write(path, content, NULL);
+}
+
+/* ---- In good order ---- */
+
+static void answers_a_signed_hello_on_both_lanes(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(crypto_clear) struct crypto *crypto = NULL;
+    CHECK_UINT(crypto_create(&crypto), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    for (unsigned lane = LANE_IDENTIFIED; lane <= LANE_ANONYMOUS; lane++) {
+        CLEANUP(netclient_close) struct netclient c = {0};
+        CHECK_UINT(netclient_connect(&c, &s.address), OK);
+        CHECK_UINT(netclient_hello(&c, (enum lane)lane, crypto), OK);
+    }
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+}
+
+static void the_first_invite_pins_the_servers_key(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(crypto_clear) struct crypto *crypto = NULL;
+    CLEANUP(netclient_close) struct netclient c = {0};
+    char code[128];
+    struct invite invite;
+    struct answer a;
+    uint8_t nonce[NONCE_SIZE] = {0};
+    const struct request q = {.method = METHOD_HELLO,
+                              .hello = {.version = PROTOCOL_VERSION,
+                                        .lane = LANE_ANONYMOUS,
+                                        .client_nonce = BYTES_ARRAY(nonce)}};
+    CHECK_UINT(crypto_create(&crypto), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    sottod_said(&s, "invite code: ", code, sizeof code);
+    CHECK_UINT(invite_read(crypto, code, &invite), OK);
+    CHECK_UINT(netclient_connect(&c, &s.address), OK);
+    CHECK_UINT(netclient_ask(&c, &q, &a), OK);
+    CHECK_UINT(a.status, STATUS_OK);
+    CHECK_UINT(
+        invite_pin_check(crypto, BYTES_ARRAY(invite.pin), a.hello.server_key),
+        OK);
+}
+
+/* Also that keys outlive the process, and that the invite is shown once. */
+static void a_restart_keeps_the_identity(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    char before[2][FINGERPRINT_TEXT_MAX];
+    char after[2][FINGERPRINT_TEXT_MAX];
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    sottod_said(&s, "server key fingerprint: ", before[0], sizeof before[0]);
+    sottod_said(&s, "certificate fingerprint: ", before[1], sizeof before[1]);
+    CHECK(strlen(before[0]) == 95 && strlen(before[1]) == 95);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGKILL), 128 + SIGKILL);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    sottod_said(&s, "server key fingerprint: ", after[0], sizeof after[0]);
+    sottod_said(&s, "certificate fingerprint: ", after[1], sizeof after[1]);
+    CHECK(strcmp(before[0], after[0]) == 0);
+    CHECK(strcmp(before[1], after[1]) == 0);
+    CHECK(strstr(s.output, "invite code") == NULL);
+}
+
+static void sigterm_lets_clients_go_and_leaves_nothing(void)
+{
+    const int signals[] = {SIGTERM, SIGINT};
+    for (size_t i = 0; i < COUNT(signals); i++) {
+        CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+        CLEANUP(netclient_close) struct netclient c = {0};
+        CLEANUP(netclient_close) struct netclient late = {0};
+        CHECK_UINT(sottod_prepare(&s), OK);
+        CHECK_UINT(sottod_start(&s, NULL), OK);
+        CHECK_UINT(netclient_connect(&c, &s.address), OK);
+        CHECK_UINT(netclient_hello(&c, LANE_ANONYMOUS, NULL), OK);
+        pid_t store = s.pid;
+        pid_t net = s.net_pid;
+        CHECK(net > 0);
+        uint64_t before = clock_mono_ms();
+        CHECK_UINT((unsigned)sottod_stop(&s, signals[i]), 0);
+        CHECK(clock_mono_ms() - before < 5000);
+        CHECK_UINT(netclient_wait_closed(&c), OK);
+        CHECK(gone(store) && gone(net));
+        CHECK(netclient_connect(&late, &s.address) != OK);
+    }
+}
+
+static void sigterm_to_the_network_process_ends_both(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    CHECK(kill(s.net_pid, SIGTERM) == 0);
+    CHECK_UINT((unsigned)sottod_stop(&s, 0), 0);
+}
+
+static void the_port_file_names_the_port(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(buf_clear) struct buf content = buf_new(100);
+    char path[FILE_PATH_MAX];
+    char want[16];
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(file_path(s.dir, "port", path, NULL), OK);
+    CHECK_UINT(sottod_start(&s, (const char *[]){"--port-file", path, NULL}),
+               OK);
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (!file_exists(path) && clock_mono_ms() < end)
+        (void)poll(NULL, 0, 5);
+    CHECK_UINT(file_read(path, &content, NULL), OK);
+    int len = snprintf(want, sizeof want, "%u\n", (unsigned)s.address.port);
+    CHECK_BYTES(buf_bytes(&content),
+                ((struct bytes){(const uint8_t *)want, (size_t)len}));
+}
+
+static void makes_invites_while_it_runs(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(sottod_clear) struct sottod other = {.out = -1};
+    CLEANUP(crypto_clear) struct crypto *crypto = NULL;
+    char first[128];
+    char second[128];
+    struct invite invite;
+    CHECK_UINT(crypto_create(&crypto), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_prepare(&other), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    sottod_said(&s, "invite code: ", first, sizeof first);
+    CHECK_UINT((unsigned)sottod_run(
+                   &other, (const char *[]){"invite", "--data", s.data, NULL}),
+               0);
+    sottod_said(&other, "invite code: ", second, sizeof second);
+    CHECK_UINT(invite_read(crypto, second, &invite), OK);
+    CHECK(strcmp(first, second) != 0);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+}
+
+static void check_finds_a_sound_store_sound(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+    CHECK_UINT((unsigned)sottod_run(
+                   &s, (const char *[]){"check", "--data", s.data, NULL}),
+               0);
+    CHECK(said(&s, "no fault found"));
+}
+
+/* ---- In trouble ---- */
+
+static void a_second_server_on_the_folder_is_refused(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(sottod_clear) struct sottod second = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_prepare(&second), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    const char *const commands[][6] = {
+        {"--data", s.data, "--listen", "127.0.0.1:0", NULL},
+        {"check", "--data", s.data, NULL},
+    };
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        CHECK_UINT((unsigned)sottod_run(&second, commands[i]), 1);
+        CHECK(said(&second, "another process uses this folder"));
+    }
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+}
+
+static void a_port_in_use_is_said(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(sottod_clear) struct sottod second = {.out = -1};
+    char address[NET_NAME_TEXT];
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_prepare(&second), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    net_name_text(&s.address, address);
+    CHECK_UINT((unsigned)sottod_run(
+                   &second, (const char *[]){"--data", second.data, "--listen",
+                                             address, NULL}),
+               1);
+    CHECK(said(&second, "in use"));
+    CHECK(said(&second, address));
+}
+
+static void a_folder_that_is_no_good_is_said(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT((unsigned)sottod_run(
+                   &s, (const char *[]){"--data", "/proc/sotto", "--listen",
+                                        "127.0.0.1:0", NULL}),
+               1);
+    CHECK(said(&s, "cannot make the folder"));
+
+    CHECK(mkdir(s.data, 0700) == 0 && chmod(s.data, 0755) == 0);
+    CHECK_UINT(sottod_start(&s, NULL), ERR_STATE);
+    CHECK(said(&s, "open to others"));
+
+    CHECK(chmod(s.data, 0700) == 0);
+    CHECK_UINT((unsigned)sottod_run(
+                   &s, (const char *[]){"check", "--data", s.data, NULL}),
+               2);
+    CHECK(said(&s, "not the data folder"));
+}
+
+static void damaged_files_are_said(void)
+{
+    static const uint8_t junk[8192] = {1, 2, 3};
+    const struct {
+        const char *name;
+        struct bytes content;
+        const char *words;
+    } cases[] = {
+        {"server.key", {junk, 31}, "server.key is damaged"},
+        {"tls.key", {junk, 100}, "TLS key does not read"},
+        {"tls.crt", {junk, 100}, "TLS certificate does not read"},
+        {"channels.db", {junk, sizeof junk}, "channels.db"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+        CHECK_UINT(sottod_prepare(&s), OK);
+        CHECK_UINT(sottod_start(&s, NULL), OK);
+        CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+        CHECK_UINT(overwrite(&s, cases[i].name, cases[i].content), OK);
+        CHECK_UINT(sottod_start(&s, NULL), ERR_STATE);
+        CHECK(said(&s, cases[i].words));
+    }
+}
+
+static void a_key_that_others_can_read_is_refused(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    char path[FILE_PATH_MAX];
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+    CHECK_UINT(file_path(s.data, "server.key", path, NULL), OK);
+    CHECK(chmod(path, 0644) == 0);
+    CHECK_UINT(sottod_start(&s, NULL), ERR_STATE);
+    CHECK(said(&s, "chmod 600"));
+}
+
+static void wrong_words_are_refused(void)
+{
+    const struct {
+        const char *args[6];
+        const char *words;
+    } cases[] = {
+        {{"--listen", "x", NULL}, "--data DIR is missing"},
+        {{"fly", "--data", "x", NULL}, "no such command"},
+        {{"--dat", "x", NULL}, "unknown option --dat"},
+        {{"--data", "x", "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
+        {{"--log-level", "loud", NULL}, "no log level"},
+    };
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CHECK(sottod_run(&s, cases[i].args) != 0);
+        CHECK(said(&s, cases[i].words));
+    }
+}
+
+static void when_one_process_dies_the_other_ends(void)
+{
+    for (int i = 0; i < 2; i++) {
+        CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+        CHECK_UINT(sottod_prepare(&s), OK);
+        CHECK_UINT(sottod_start(&s, NULL), OK);
+        pid_t net = s.net_pid;
+        if (i == 0) { /* net is killed: the store says so */
+            CHECK(kill(net, SIGKILL) == 0);
+            CHECK_UINT((unsigned)sottod_stop(&s, 0), 1);
+            CHECK(said(&s, "network process"));
+        } else {
+            CHECK_UINT((unsigned)sottod_stop(&s, SIGKILL), 128 + SIGKILL);
+        }
+        CHECK(gone(net));
+        CHECK_UINT(sottod_start(&s, NULL), OK); /* and nothing is in the way */
+    }
+}
+
+/* Says hello and works for the right to create a channel. */
+static enum err earn_channel(struct netclient *c, struct crypto *crypto,
+                             struct request *q)
+{
+    static const uint8_t nonce[NONCE_SIZE];
+    const struct request hello = {
+        .method = METHOD_HELLO,
+        .hello = {.version = PROTOCOL_VERSION,
+                  .lane = LANE_ANONYMOUS,
+                  .client_nonce = {nonce, sizeof nonce}}};
+    struct answer a;
+    bool found = false;
+    TRY(netclient_ask(c, &hello, &a));
+    if (a.status != STATUS_OK)
+        return ERR_STATE;
+    struct pow *pow = &q->channel_create.pow;
+    pow->day = (uint32_t)(a.hello.time / SECONDS_OF_DAY);
+    while (!found)
+        TRY(pow_solve(crypto, POW_CHANNEL_CREATE, q->channel_create.channel,
+                      a.hello.pow_bits, 1U << 16, pow, &found));
+    return OK;
+}
+
+/* A limit of the file size stands for a full disk: writes fail, the server
+ * stays up, and nothing of what it refused is there. */
+static void a_full_disk_makes_clients_wait(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(crypto_clear) struct crypto *crypto = NULL;
+    CLEANUP(netclient_close) struct netclient c = {0};
+    const struct rlimit tight = {1, RLIM_INFINITY};
+    const struct rlimit wide = {RLIM_INFINITY, RLIM_INFINITY};
+    static const uint8_t ids[3][ID_SIZE] = {{1}, {2}, {3}};
+    struct request create = {
+        .method = METHOD_CHANNEL_CREATE,
+        .channel_create = {.channel = BYTES_ARRAY(ids[0]),
+                           .sub = BYTES_ARRAY(ids[1]),
+                           .cap_hash = BYTES_ARRAY(ids[2])}};
+    struct answer a;
+    CHECK_UINT(crypto_create(&crypto), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    CHECK_UINT(netclient_connect(&c, &s.address), OK);
+    CHECK_UINT(earn_channel(&c, crypto, &create), OK);
+
+    CHECK(prlimit(s.pid, RLIMIT_FSIZE, &tight, NULL) == 0);
+    CHECK_UINT(netclient_ask(&c, &create, &a), OK);
+    CHECK_UINT(a.status, STATUS_BUSY);
+    CHECK(a.detail > 0); /* when to retry */
+    sottod_listen(&s);
+    CHECK(said(&s, "cannot write"));
+
+    CHECK(prlimit(s.pid, RLIMIT_FSIZE, &wide, NULL) == 0);
+    CHECK_UINT(netclient_ask(&c, &create, &a), OK);
+    CHECK_UINT(a.status, STATUS_OK);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+}
+
+/* STYLE rule 22: one table drives parser, help and man page. */
+static void the_man_page_names_every_setting(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(buf_clear) struct buf page = buf_new(1U << 16);
+    const char *path = getenv("SOTTOD_MAN");
+    CHECK(path != NULL);
+    CHECK_UINT(file_read(path, &page, NULL), OK);
+    CHECK_UINT(buf_append(&page, (struct bytes){(const uint8_t *)"", 1}), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT((unsigned)sottod_run(&s, (const char *[]){"--help", NULL}), 0);
+    unsigned count = 0;
+    for (char *at = strstr(s.output, "  --"); at != NULL;
+         at = strstr(at + 1, "  --")) {
+        char flag[64] = "Fl -";
+        size_t len = strcspn(at + 4, " \n");
+        CHECK(len < sizeof flag - 5);
+        memcpy(flag + 4, at + 4, len);
+        if (strstr((const char *)page.data, flag) == NULL)
+            printf("# not in the man page: %s\n", flag);
+        CHECK(strstr((const char *)page.data, flag) != NULL);
+        count++;
+    }
+    CHECK(count >= 8);
+}
+
+static const struct test tests[] = {
+    TEST(answers_a_signed_hello_on_both_lanes),
+    TEST(the_first_invite_pins_the_servers_key),
+    TEST(a_restart_keeps_the_identity),
+    TEST(sigterm_lets_clients_go_and_leaves_nothing),
+    TEST(sigterm_to_the_network_process_ends_both),
+    TEST(the_port_file_names_the_port),
+    TEST(makes_invites_while_it_runs),
+    TEST(check_finds_a_sound_store_sound),
+    TEST(a_second_server_on_the_folder_is_refused),
+    TEST(a_port_in_use_is_said),
+    TEST(a_folder_that_is_no_good_is_said),
+    TEST(damaged_files_are_said),
+    TEST(a_key_that_others_can_read_is_refused),
+    TEST(wrong_words_are_refused),
+    TEST(when_one_process_dies_the_other_ends),
+    TEST(a_full_disk_makes_clients_wait),
+    TEST(the_man_page_names_every_setting),
+};
+TEST_MAIN(tests)
