@@ -48,7 +48,7 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 	meson install -C build --no-rebuild
 
 clean: ## remove the build folders
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all test check-all test-bare mutants fuzz lint \
 	format install clean

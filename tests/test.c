@@ -51,6 +51,8 @@ bool test_check_bytes(struct bytes got, struct bytes want, const char *file,
 int test_run(const struct test *tests, size_t count)
 {
     size_t bad = 0;
+    /* By lines: a crash must not swallow them, nor a fork repeat them. */
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     printf("1..%zu\n", count);
     for (size_t i = 0; i < count; i++) {
         failed = false;
