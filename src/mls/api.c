@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define SAME(name) _Static_assert((int)SOTTO_##name == (int)name, #name)
+#define SAME(name) _Static_assert((int)SOTTO_##name == (int)(name), #name)
 SAME(OK);
 SAME(ERR_NOMEM);
 SAME(ERR_LIMIT);

@@ -229,19 +229,19 @@ enum err framing_open_sender(struct crypto *c, const struct suite *s,
 }
 
 enum err framing_open_private(struct crypto *c, const struct suite *s,
-                              const struct message_key *key,
-                              const struct private_message *m,
-                              const struct sender_data *sender,
+                              const struct private_open *open,
                               struct buf *plain,
                               struct authenticated_content *out)
 {
+    const struct private_message *m = open->message;
     CLEANUP(buf_clear) struct buf aad = buf_new(MLS_MESSAGE_MAX);
     uint8_t nonce[AEAD_NONCE_MAX] = {0};
     struct private_content content = {0};
 
     TRY(content_aad(m, &aad));
-    nonce_guard(key, sender->reuse_guard, nonce);
-    struct aead args = {s->aead, &key->key, {nonce, s->nn}, buf_bytes(&aad)};
+    nonce_guard(open->key, open->sender->reuse_guard, nonce);
+    struct aead args = {
+        s->aead, &open->key->key, {nonce, s->nn}, buf_bytes(&aad)};
     TRY(aead_open(c, &args, m->ciphertext, plain));
 
     struct reader r = reader_of(buf_bytes(plain));
@@ -251,7 +251,7 @@ enum err framing_open_private(struct crypto *c, const struct suite *s,
         .wire_format = WIRE_PRIVATE_MESSAGE,
         .content = {.group_id = m->group_id,
                     .epoch = m->epoch,
-                    .sender = {SENDER_MEMBER, sender->leaf_index},
+                    .sender = {SENDER_MEMBER, open->sender->leaf_index},
                     .authenticated_data = m->authenticated_data,
                     .type = m->type,
                     .body = content.body},

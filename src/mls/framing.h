@@ -50,12 +50,15 @@ MUST_USE enum err framing_open_sender(struct crypto *c, const struct suite *s,
                                       const struct epoch_secrets *secrets,
                                       const struct private_message *m,
                                       struct sender_data *out);
+struct private_open {
+    const struct private_message *message;
+    const struct sender_data *sender;
+    const struct message_key *key;
+};
 /* Opens the content into `plain`, from which `out` borrows. The signature is
  * not yet verified. */
 MUST_USE enum err framing_open_private(struct crypto *c, const struct suite *s,
-                                       const struct message_key *key,
-                                       const struct private_message *m,
-                                       const struct sender_data *sender,
+                                       const struct private_open *open,
                                        struct buf *plain,
                                        struct authenticated_content *out);
 

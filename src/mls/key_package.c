@@ -5,7 +5,8 @@
 #include "mls/messages.h"
 
 #define PRIVATE_VERSION 1U /* of the stored form */
-#define LIST_MAX        (64U * 1024)
+#define LIST_MAX        ((size_t)64 * 1024)
+#define KEY_PACKAGE_MAX (2 * MLS_LEAF_MAX)
 
 void leaf_parts_clear(struct leaf_parts *p)
 {
@@ -143,7 +144,7 @@ void key_package_private_clear(struct key_package_private *p)
 static struct key_package_private private_new(const struct suite *s)
 {
     return (struct key_package_private){.suite = s,
-                                        .encoded = buf_new(MLS_LEAF_MAX * 2)};
+                                        .encoded = buf_new(KEY_PACKAGE_MAX)};
 }
 
 /* Moves a whole value; `from` holds nothing afterwards. */
@@ -166,7 +167,7 @@ static enum err key_package_sign(struct crypto *c, const struct suite *s,
                                  const struct secret *key,
                                  struct key_package *kp, struct buf *out)
 {
-    CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_LEAF_MAX * 2);
+    CLEANUP(buf_clear) struct buf tbs = buf_new(KEY_PACKAGE_MAX);
     CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
 
     struct writer w = writer_to(&tbs);

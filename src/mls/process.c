@@ -122,8 +122,8 @@ static enum err open_private(struct sotto_group *g, struct incoming *in,
         return OK;
     }
     TRY(err);
-    return framing_open_private(c, e->suite, &key, m, sender, &in->plain,
-                                &in->ac);
+    struct private_open open = {m, sender, &key};
+    return framing_open_private(c, e->suite, &open, &in->plain, &in->ac);
 }
 
 /* Decrypts and verifies. Only then is the key used up: what a stranger, or

@@ -2,6 +2,8 @@
 /* The sizes that this library is willing to handle. */
 #pragma once
 
+#include <stddef.h>
+
 #define MLS_VERSION_10       1U
 #define MLS_LEVELS_MAX       17U                    /* height of the tree */
 #define MLS_LEAVES_MAX       (1U << MLS_LEVELS_MAX) /* 131,072 */
@@ -10,6 +12,6 @@
 #define MLS_CERTIFICATES_MAX 16U                    /* in one chain */
 #define MLS_PSKS_MAX         64U                    /* in one commit */
 #define MLS_PROPOSALS_MAX    MLS_LEAVES_MAX         /* in one commit */
-#define MLS_LEAF_MAX         (64U * 1024)           /* bytes of a LeafNode */
-#define MLS_LABEL_MAX        (16U * 1024 * 1024) /* a signed or sealed text */
-#define MLS_MESSAGE_MAX      (64U * 1024 * 1024) /* any one object */
+#define MLS_LEAF_MAX         ((size_t)64 * 1024)    /* bytes of a LeafNode */
+#define MLS_LABEL_MAX        ((size_t)16 * 1024 * 1024) /* a signed or sealed text */
+#define MLS_MESSAGE_MAX      ((size_t)64 * 1024 * 1024) /* any one object */

@@ -167,7 +167,8 @@ static enum err open_private(const struct protection *p,
     TRY(framing_open_sender(p->c, p->suite, &p->secrets, m, &sender));
     TRY(secret_tree_peek(p->c, st, sender.leaf_index, type, sender.generation,
                          &key));
-    return framing_open_private(p->c, p->suite, &key, m, &sender, plain, ac);
+    struct private_open open = {m, &sender, &key};
+    return framing_open_private(p->c, p->suite, &open, plain, ac);
 }
 
 /* Opens an MLSMessage and compares its body. */
