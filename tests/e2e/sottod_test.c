@@ -296,22 +296,23 @@ static void a_key_that_others_can_read_is_refused(void)
 
 static void wrong_words_are_refused(void)
 {
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
     const struct {
         const char *args[6];
         const char *words;
     } cases[] = {
         {{"--listen", "x", NULL}, "--data DIR is missing"},
-        {{"fly", "--data", "x", NULL}, "no such command"},
-        {{"--dat", "x", NULL}, "unknown option --dat"},
-        {{"--data", "x", "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
+        {{"fly", "--data", s.data, NULL}, "no such command"},
+        {{"--dat", s.data, NULL}, "unknown option --dat"},
+        {{"--data", s.data, "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
         {{"--log-level", "loud", NULL}, "no log level"},
     };
-    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
-    CHECK_UINT(sottod_prepare(&s), OK);
     for (size_t i = 0; i < COUNT(cases); i++) {
-        CHECK(sottod_run(&s, cases[i].args) != 0);
+        CHECK_UINT((unsigned)sottod_run(&s, cases[i].args), 2);
         CHECK(said(&s, cases[i].words));
     }
+    CHECK(!file_exists(s.data));
 }
 
 static void when_one_process_dies_the_other_ends(void)
