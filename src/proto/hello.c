@@ -3,7 +3,7 @@
 
 #include "identity/labels.h"
 
-#define CONTENT_MAX (2U * STATE_SIZE_MAX)
+#define SIGNED_MAX (2U * STATE_SIZE_MAX)
 
 /*
  *     struct {
@@ -56,7 +56,7 @@ enum err hello_sign(struct crypto *c, const struct secret *server_key,
                     const struct session *s, const struct hello_answer *answer,
                     struct buf *out_signature)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     TRY(hello_content(s, answer, &content));
     return label_sign(c, LABEL_SERVER_HELLO, server_key, buf_bytes(&content),
                       out_signature);
@@ -65,7 +65,7 @@ enum err hello_sign(struct crypto *c, const struct secret *server_key,
 enum err hello_verify(struct crypto *c, const struct session *s,
                       const struct hello_answer *answer)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     if (!bytes_equal(answer->server_key, s->server_key) ||
         !bytes_equal(answer->server_nonce, s->server_nonce))
         return ERR_AUTH;
@@ -96,7 +96,7 @@ enum err register_sign(struct crypto *c, const struct secret *device,
                        const struct register_request *q,
                        struct buf *out_signature)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     TRY(register_content(s, q, &content));
     return label_sign(c, LABEL_REGISTER, device, buf_bytes(&content),
                       out_signature);
@@ -106,7 +106,7 @@ enum err register_verify(struct crypto *c, struct bytes device_key,
                          const struct session *s,
                          const struct register_request *q)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     TRY(register_content(s, q, &content));
     return label_verify(c, LABEL_REGISTER, device_key, buf_bytes(&content),
                         q->signature);
@@ -128,7 +128,7 @@ enum err login_sign(struct crypto *c, const struct secret *device,
                     const struct session *s, const struct login_request *q,
                     struct buf *out_signature)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     TRY(login_content(s, q, &content));
     return label_sign(c, LABEL_LOGIN, device, buf_bytes(&content),
                       out_signature);
@@ -137,7 +137,7 @@ enum err login_sign(struct crypto *c, const struct secret *device,
 enum err login_verify(struct crypto *c, struct bytes device_key,
                       const struct session *s, const struct login_request *q)
 {
-    CLEANUP(buf_clear) struct buf content = buf_new(CONTENT_MAX);
+    CLEANUP(buf_clear) struct buf content = buf_new(SIGNED_MAX);
     TRY(login_content(s, q, &content));
     return label_verify(c, LABEL_LOGIN, device_key, buf_bytes(&content),
                         q->signature);
