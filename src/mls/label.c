@@ -42,6 +42,8 @@ enum err expand_with_label(struct crypto *c, const struct suite *s,
                            const struct kdf_label *l, struct secret *out)
 {
     struct kdf_info k;
+    if (l->len > SECRET_MAX)
+        return ERR_LIMIT;
     TRY(kdf_info_set(&k, l));
     return hkdf_expand(c, s->hash, secret, kdf_info_parts(&k), l->len, out);
 }
