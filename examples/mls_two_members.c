@@ -12,8 +12,8 @@
 static void must(enum sotto_err err)
 {
     if (err != SOTTO_OK) {
-        fprintf(stderr, "%s\n", sotto_err_text(err));
-        exit(1);
+        (void)fprintf(stderr, "%s\n", sotto_err_text(err));
+        abort();
     }
 }
 

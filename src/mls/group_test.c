@@ -431,17 +431,12 @@ static void of_racing_commits_the_first_wins(void)
 
 /* ---- Looking at a staged commit ---- */
 
-static void a_staged_commit_tells_what_it_changes(void)
+/* A commit of member 0 with everything in it: a new name of the group, leaf 2
+ * replaced by member 3, an application proposal, a leaf extension. */
+static enum sotto_err commit_all_kinds(struct world *w,
+                                       struct sotto_commit_out *out)
 {
-    CLEANUP(world_close) struct world w = {0};
-    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
-    CLEANUP(sotto_result_free) struct sotto_result r = {0};
-    struct sotto_change c;
-    struct sotto_bytes data;
-
-    CHECK(open_three(&w, 8));
-    CHECK_UINT(world_key_package(&w, 3), SOTTO_OK);
-    struct sotto_bytes add = view_of(&w.member[3].key_package);
+    struct sotto_bytes add = view_of(&w->member[3].key_package);
     uint32_t remove = 2;
     struct sotto_extension e = {WORLD_EXT, text_of("new name")};
     struct sotto_extension_list list = {&e, 1};
@@ -456,41 +451,72 @@ static void a_staged_commit_tells_what_it_changes(void)
                                .app_proposal_count = 1,
                                .leaf = &leaf,
                                .authenticated_data = text_of("seen by all")};
-    CHECK_UINT(sotto_group_commit(w.member[0].group, &ask, &out), SOTTO_OK);
+    return sotto_group_commit(w->member[0].group, &ask, out);
+}
+
+static struct sotto_change change_at(const struct sotto_staged *staged,
+                                     size_t i, enum sotto_change_kind kind)
+{
+    struct sotto_change c = {0};
+    bool ok = sotto_staged_change(staged, i, &c) == SOTTO_OK && c.kind == kind;
+    return ok ? c : (struct sotto_change){0};
+}
+
+static bool has_extension(struct sotto_bytes extensions, const char *text)
+{
+    struct sotto_bytes data = {0};
+    return sotto_extension_find(extensions, WORLD_EXT, &data) == SOTTO_OK &&
+           same(data, text_of(text));
+}
+
+static void a_staged_commit_tells_what_it_changes(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CLEANUP(sotto_result_free) struct sotto_result r = {0};
+    struct sotto_change c;
+
+    CHECK(open_three(&w, 8));
+    CHECK_UINT(world_key_package(&w, 3), SOTTO_OK);
+    CHECK_UINT(commit_all_kinds(&w, &out), SOTTO_OK);
     CHECK_UINT(
         sotto_group_process(w.member[1].group, view_of(&out.message), &r),
         SOTTO_OK);
     CHECK_UINT(r.outcome, SOTTO_COMMIT);
-    CHECK_UINT(r.authenticated_data.len, 11);
+    CHECK(same(view_of(&r.authenticated_data), text_of("seen by all")));
 
-    CHECK_UINT(sotto_staged_change(r.staged, 0, &c), SOTTO_OK);
-    CHECK_UINT(c.kind, SOTTO_CHANGE_EXTENSIONS);
-    CHECK_UINT(sotto_extension_find(c.data, WORLD_EXT, &data), SOTTO_OK);
-    CHECK_UINT(data.len, 8);
-    CHECK_UINT(sotto_staged_change(r.staged, 1, &c), SOTTO_OK);
-    CHECK_UINT(c.kind, SOTTO_CHANGE_REMOVE);
-    CHECK_UINT(c.before.identity.data[0], 'C');
-    CHECK_UINT(sotto_staged_change(r.staged, 2, &c), SOTTO_OK);
-    CHECK_UINT(c.kind, SOTTO_CHANGE_ADD);
-    CHECK_UINT(c.leaf, 2);
-    CHECK_UINT(c.after.identity.data[0], 'D');
+    c = change_at(r.staged, 0, SOTTO_CHANGE_EXTENSIONS);
+    CHECK(has_extension(c.data, "new name"));
+    c = change_at(r.staged, 1, SOTTO_CHANGE_REMOVE);
+    CHECK(same(c.before.identity, text_of("C")) && c.leaf == 2);
+    c = change_at(r.staged, 2, SOTTO_CHANGE_ADD);
+    CHECK(same(c.after.identity, text_of("D")) && c.leaf == 2);
     CHECK_UINT(c.after.not_after, 2000);
-    CHECK_UINT(sotto_staged_change(r.staged, 3, &c), SOTTO_OK);
-    CHECK_UINT(c.kind, SOTTO_CHANGE_APP);
-    CHECK_UINT(c.component, 7);
-    CHECK_UINT(sotto_staged_change(r.staged, 4, &c), SOTTO_OK);
-    CHECK_UINT(c.kind, SOTTO_CHANGE_PATH);
-    CHECK_UINT(sotto_extension_find(c.before.extensions, WORLD_EXT, &data),
-               SOTTO_ERR_NOTFOUND);
-    CHECK_UINT(sotto_extension_find(c.after.extensions, WORLD_EXT, &data),
-               SOTTO_OK);
+    c = change_at(r.staged, 3, SOTTO_CHANGE_APP);
+    CHECK(same(c.data, text_of("chain")) && c.component == 7);
+    c = change_at(r.staged, 4, SOTTO_CHANGE_PATH);
+    CHECK(!has_extension(c.before.extensions, "new name"));
+    CHECK(has_extension(c.after.extensions, "new name"));
     CHECK_UINT(sotto_staged_change(r.staged, 5, &c), SOTTO_ERR_NOTFOUND);
+}
 
-    /* Dropping it leaves the old epoch usable. */
+static void a_commit_that_policy_drops_leaves_nothing(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CLEANUP(sotto_result_free) struct sotto_result r = {0};
+
+    CHECK(open_three(&w, 31));
+    CHECK_UINT(world_key_package(&w, 3), SOTTO_OK);
+    CHECK_UINT(commit_all_kinds(&w, &out), SOTTO_OK);
+    CHECK_UINT(
+        sotto_group_process(w.member[1].group, view_of(&out.message), &r),
+        SOTTO_OK);
     sotto_staged_free(&r.staged);
     sotto_group_drop_pending(w.member[0].group);
     CHECK(world_agrees(&w));
     CHECK(walk_talk(&w));
+    CHECK(walk_update(&w) == SOTTO_OK && world_agrees(&w));
 }
 
 static void a_new_signature_key_takes_over(void)
@@ -909,6 +935,7 @@ static const struct test tests[] = {
     TEST(a_pending_commit_survives_storing),
     TEST(of_racing_commits_the_first_wins),
     TEST(a_staged_commit_tells_what_it_changes),
+    TEST(a_commit_that_policy_drops_leaves_nothing),
     TEST(a_new_signature_key_takes_over),
     TEST(a_removed_member_is_told),
     TEST(refuses_what_the_others_would_refuse),

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FIELD_MAX (16U * 1024 * 1024)
+#define FIELD_MAX ((size_t)16 * 1024 * 1024)
 
 /* ---- Helpers ---- */
 
@@ -23,64 +23,28 @@ static enum verdict fail(char why[WHY_SIZE], const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(why, WHY_SIZE, format, args);
+    (void)vsnprintf(why, WHY_SIZE, format, args);
     va_end(args);
     return FAIL;
 }
 
-static int nibble(char c)
-{
-    const char *digits = "0123456789abcdef";
-    const char *at = strchr(digits, c);
-    return c != '\0' && at != NULL ? (int)(at - digits) : -1;
-}
-
-static enum err hex_decode(const char *hex, struct buf *out)
-{
-    size_t len = strlen(hex);
-    if (len % 2 != 0)
-        return ERR_MALFORMED;
-    TRY(buf_extend(out, len / 2));
-    for (size_t i = 0; i < len / 2; i++) {
-        int high = nibble(hex[2 * i]);
-        int low = nibble(hex[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return ERR_MALFORMED;
-        out->data[out->len - len / 2 + i] = (uint8_t)(high << 4 | low);
-    }
-    return OK;
-}
-
-/* Fields of one case, decoded; freed together. */
+/* One case and what is decoded of it. `bad`: a field does not fit. */
 struct fields {
     const json_t *test;
-    struct buf block[64];
-    size_t count;
+    struct hex_arena arena;
     bool bad;
 };
 
-static void fields_clear(struct fields *f)
-{
-    for (size_t i = 0; i < f->count; i++)
-        buf_clear(&f->block[i]);
-}
+static void fields_clear(struct fields *f) { hex_arena_clear(&f->arena); }
 
 static struct bytes decode(struct fields *f, const json_t *value)
 {
-    if (!json_is_string(value) || f->count == 64) {
-        f->bad = f->bad || !json_is_null(value);
-        return (struct bytes){0};
-    }
-    struct buf *b = &f->block[f->count++];
-    *b = buf_new(FIELD_MAX);
-    if (hex_decode(json_string_value(value), b) != OK)
-        f->bad = true;
-    return buf_bytes(b);
+    return hex_value(&f->arena, value);
 }
 
 static struct bytes hex(struct fields *f, const char *key)
 {
-    return decode(f, json_object_get(f->test, key));
+    return hex_field(&f->arena, f->test, key);
 }
 
 static void secret_hex(struct fields *f, const char *key, struct secret *out)
@@ -100,15 +64,10 @@ static void key_hex(struct fields *f, const char *key, size_t size,
         f->bad = true;
         return;
     }
-    memcpy(padded + size - b.len, b.data, b.len);
+    if (b.len > 0)
+        memcpy(padded + size - b.len, b.data, b.len);
     if (secret_set(out, (struct bytes){padded, size}) != OK)
         f->bad = true;
-}
-
-static const struct suite *suite_in(const json_t *test)
-{
-    return suite_find(
-        (uint16_t)json_integer_value(json_object_get(test, "cipher_suite")));
 }
 
 /* ---- message-protection ---- */
@@ -264,7 +223,7 @@ static enum verdict run_protection(struct crypto *c, const json_t *test,
     CLEANUP(fields_clear) struct fields f = {.test = test};
     CLEANUP(protection_clear) struct protection p = {.c = c};
 
-    p.suite = suite_in(test);
+    p.suite = suite_field(test);
     if (p.suite == NULL)
         return fail(why, "unknown cipher suite");
     secret_hex(&f, "encryption_secret", &p.encryption_secret);
@@ -298,7 +257,7 @@ static enum verdict run_transcript(struct crypto *c, const json_t *test,
 {
     CLEANUP(fields_clear) struct fields f = {.test = test};
     CLEANUP(secret_clear) struct secret key = {0};
-    const struct suite *s = suite_in(test);
+    const struct suite *s = suite_field(test);
     struct authenticated_content ac = {0};
     struct digest confirmed = {0};
     struct digest interim = {0};
@@ -391,7 +350,7 @@ static enum verdict run_welcome(struct crypto *c, const json_t *test,
     CLEANUP(group_secrets_clear) struct group_secrets gs = {0};
     CLEANUP(buf_clear) struct buf secrets_plain = buf_new(FIELD_MAX);
     CLEANUP(buf_clear) struct buf info_plain = buf_new(FIELD_MAX);
-    const struct suite *s = suite_in(test);
+    const struct suite *s = suite_field(test);
     struct mls_message m = {0};
     struct group_info info = {0};
 

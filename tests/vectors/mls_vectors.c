@@ -39,7 +39,7 @@ static enum verdict run_case(struct crypto *c, const json_t *test,
 {
     const struct vector_kind *kind = kind_of(test);
     if (kind == NULL) {
-        snprintf(why, WHY_SIZE, "not a kind of case that is known");
+        (void)snprintf(why, WHY_SIZE, "not a kind of case that is known");
         return FAIL;
     }
     return kind->run(c, test, why);
@@ -60,8 +60,8 @@ static void run_all(struct crypto *c, const char *path, const json_t *cases,
         enum verdict verdict = run_case(c, json_array_get(cases, i), why);
         count(t, verdict);
         if (verdict == SKIP || (verdict == FAIL && t->failed <= SHOWN_MAX))
-            fprintf(stderr, "%s: case %zu %s: %s\n", path, i,
-                    verdict == SKIP ? "skipped" : "failed", why);
+            (void)fprintf(stderr, "%s: case %zu %s: %s\n", path, i,
+                          verdict == SKIP ? "skipped" : "failed", why);
     }
 }
 
@@ -73,8 +73,8 @@ static const char *base_name(const char *path)
 
 static void print(const char *name, const char *kind, const struct tally *t)
 {
-    printf("%-36s %-26s %5zu passed %3zu failed %3zu skipped\n", name, kind,
-           t->passed, t->failed, t->skipped);
+    (void)printf("%-36s %-26s %5zu passed %3zu failed %3zu skipped\n", name,
+                 kind, t->passed, t->failed, t->skipped);
 }
 
 /* Returns whether the file could be read; `sum` has its cases added. */
@@ -84,8 +84,8 @@ static bool run_file(struct crypto *c, const char *path, struct tally *sum)
     struct tally t = {0};
     json_t *cases = json_load_file(path, 0, &error);
     if (!json_is_array(cases)) {
-        fprintf(stderr, "%s: %s\n", path,
-                cases != NULL ? "no list of cases" : error.text);
+        (void)fprintf(stderr, "%s: %s\n", path,
+                      cases != NULL ? "no list of cases" : error.text);
         json_decref(cases);
         return false;
     }
@@ -106,11 +106,11 @@ int main(int argc, char **argv)
     bool ok = true;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: mls_vectors FILE...\n");
+        (void)fprintf(stderr, "usage: mls_vectors FILE...\n");
         return 2;
     }
     if (crypto_create(&c) != OK) {
-        fprintf(stderr, "mls_vectors: no memory\n");
+        (void)fprintf(stderr, "mls_vectors: no memory\n");
         return 1;
     }
     for (int i = 1; i < argc; i++)
