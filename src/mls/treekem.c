@@ -217,34 +217,43 @@ enum err treekem_create(struct crypto *c, const struct random *rnd,
 
 #define PATH_LABEL "UpdatePathNode"
 
-static enum err seal_node(struct crypto *c, const struct random *rnd,
-                          const struct tree *t, const struct new_path *np,
-                          const struct path_scope *scope, uint32_t i,
-                          struct writer *w)
+/* What is the same for all ciphertexts of a path. */
+struct sealer {
+    struct crypto *c;
+    const struct random *rnd;
+    const struct tree *t;
+    const struct path_scope *scope;
+};
+
+/* Seals a path secret to each node that the copath node resolves to. */
+static enum err seal_secret(const struct sealer *s, uint32_t copath,
+                            const struct secret *path_secret, struct writer *w)
 {
     CLEANUP(node_list_clear) struct node_list to = {0};
-    TRY(tree_resolution(t, np->path.copath[i], scope->added, &to));
-    writer_vec(w, tree_key(t, np->path.node[i]));
-    size_t start = writer_enter(w);
+    TRY(tree_resolution(s->t, copath, s->scope->added, &to));
     for (size_t j = 0; j < to.count; j++) {
-        struct seal_label l = {PATH_LABEL, scope->group_context,
-                               tree_key(t, to.node[j])};
-        TRY(encrypt_with_label(c, t->suite, rnd, &l,
-                               secret_expose(&np->path_secret[i]), w));
+        struct seal_label l = {PATH_LABEL, s->scope->group_context,
+                               tree_key(s->t, to.node[j])};
+        TRY(encrypt_with_label(s->c, s->t->suite, s->rnd, &l,
+                               secret_expose(path_secret), w));
     }
-    writer_leave(w, start);
-    return writer_finish(w);
+    return OK;
 }
 
 enum err treekem_seal(struct crypto *c, const struct random *rnd,
                       const struct tree *t, const struct new_path *np,
                       const struct path_scope *scope, struct writer *w)
 {
+    const struct sealer s = {c, rnd, t, scope};
     writer_raw(w, buf_bytes(&np->leaf));
-    size_t start = writer_enter(w);
-    for (uint32_t i = 0; i < np->path.count; i++)
-        TRY(seal_node(c, rnd, t, np, scope, i, w));
-    writer_leave(w, start);
+    size_t nodes = writer_enter(w);
+    for (uint32_t i = 0; i < np->path.count; i++) {
+        writer_vec(w, tree_key(t, np->path.node[i]));
+        size_t ciphertexts = writer_enter(w);
+        TRY(seal_secret(&s, np->path.copath[i], &np->path_secret[i], w));
+        writer_leave(w, ciphertexts);
+    }
+    writer_leave(w, nodes);
     return writer_finish(w);
 }
 
@@ -418,17 +427,15 @@ static bool find_own(const struct node_list *l, const struct tree_private *p,
     return false;
 }
 
-static enum err open_node(struct crypto *c, const struct tree *t,
-                          const struct tree_private *p, uint32_t node,
-                          const struct path_scope *scope,
-                          const struct hpke_ciphertext *sealed,
-                          struct secret *path_secret)
+static enum err open_secret(struct crypto *c, const struct suite *s,
+                            const struct secret *key,
+                            const struct seal_label *l,
+                            const struct hpke_ciphertext *sealed,
+                            struct secret *path_secret)
 {
     CLEANUP(buf_clear) struct buf text = buf_new(SECRET_MAX);
-    struct seal_label l = {PATH_LABEL, scope->group_context, tree_key(t, node)};
-    TRY(decrypt_with_label(c, t->suite, &p->key[node_level(node)], &l, sealed,
-                           &text));
-    if (text.len != t->suite->nh)
+    TRY(decrypt_with_label(c, s, key, l, sealed, &text));
+    if (text.len != s->nh)
         return ERR_INVALID;
     return secret_set(path_secret, buf_bytes(&text));
 }
@@ -454,7 +461,10 @@ enum err treekem_open(struct crypto *c, const struct tree *t,
     if (!find_own(&to, p, &j))
         return ERR_INVALID;
     TRY(path_ciphertext(up, i, j, &sealed));
-    TRY(open_node(c, t, p, to.node[j], scope, &sealed, &secret));
+    struct seal_label l = {PATH_LABEL, scope->group_context,
+                           tree_key(t, to.node[j])};
+    TRY(open_secret(c, t->suite, &p->key[node_level(to.node[j])], &l, &sealed,
+                    &secret));
     treekem_private_copy(p, &mine);
     TRY(climb(c, t, &path, i, &mine, &secret));
     private_take(p, &mine);

@@ -210,21 +210,26 @@ static bool private_equal(const struct tree_private *a,
     return true;
 }
 
-/* One receiver of a commit; `path_secret` is what it should have opened. */
-static enum verdict receive(struct kem_case *k, const struct tree *t,
-                            const struct update_path *up,
-                            const struct path_scope *scope, const json_t *o,
-                            const struct secret *commit_secret,
-                            char why[WHY_SIZE])
+/* A commit, and the tree after it. */
+struct commit_case {
+    const struct tree *t;
+    const struct update_path *up;
+    const struct path_scope *scope;
+    const struct secret *commit_secret;
+};
+
+/* One receiver of a commit. */
+static enum verdict receive(struct kem_case *k, const struct commit_case *cc,
+                            const json_t *o, char why[WHY_SIZE])
 {
     CLEANUP(treekem_private_clear) struct tree_private p = {0};
     CLEANUP(secret_clear) struct secret opened = {0};
-    if (int_field(o, "index") == scope->sender)
+    if (int_field(o, "index") == cc->scope->sender)
         return PASS;
     WANT(load_private(k, o, &p) == OK);
-    WANT(treekem_open(k->c, t, &p, up, scope, &opened) == OK);
-    WANT(secret_equal(&opened, commit_secret));
-    WANT(treekem_private_check(k->c, k->suite, &p, t) == OK);
+    WANT(treekem_open(k->c, cc->t, &p, cc->up, cc->scope, &opened) == OK);
+    WANT(secret_equal(&opened, cc->commit_secret));
+    WANT(treekem_private_check(k->c, k->suite, &p, cc->t) == OK);
     return PASS;
 }
 
@@ -270,10 +275,11 @@ static enum verdict run_path(struct kem_case *k, const json_t *path,
     scope.group_context = buf_bytes(&context);
     WANT(secret_set(&commit_secret, hex_field(&k->a, path, "commit_secret")) ==
          OK);
+    const struct commit_case cc = {t, &up, &scope, &commit_secret};
     const json_t *members = json_object_get(k->j, "leaves_private");
     for (size_t i = 0; i < json_array_size(members); i++) {
         const json_t *o = json_array_get(members, i);
-        enum verdict v = receive(k, t, &up, &scope, o, &commit_secret, why);
+        enum verdict v = receive(k, &cc, o, why);
         if (v == PASS)
             v = join(k, t, path, (uint32_t)int_field(o, "index"), why);
         if (v != PASS)
@@ -313,11 +319,10 @@ static enum verdict run_commit(struct kem_case *k, const json_t *o,
     WANT(reader_finish(&r) == OK);
     WANT(treekem_merge(k->c, theirs, &up, &scope) == OK);
     WANT(tree_check(k->c, theirs) == OK);
+    const struct commit_case cc = {theirs, &up, &scope, &np.commit_secret};
     const json_t *members = json_object_get(k->j, "leaves_private");
     for (size_t i = 0; i < json_array_size(members); i++) {
-        enum verdict v =
-            receive(k, theirs, &up, &scope, json_array_get(members, i),
-                    &np.commit_secret, why);
+        enum verdict v = receive(k, &cc, json_array_get(members, i), why);
         if (v != PASS)
             return v;
     }
