@@ -248,13 +248,15 @@ MUST_USE enum err client_message_get(struct client *c, int64_t message,
 MUST_USE enum err client_find(struct client *c, const char *who,
                               int64_t *out_conversation);
 
+enum client_account_state {
+    CLIENT_NEW = 0, /* no account yet */
+    CLIENT_REGISTERING = 1,
+    CLIENT_READY = 2,
+    CLIENT_REFUSED = 3, /* the server refused the registration */
+};
+
 struct client_status {
-    enum {
-        CLIENT_NEW = 0, /* no account yet */
-        CLIENT_REGISTERING = 1,
-        CLIENT_READY = 2,
-        CLIENT_REFUSED = 3, /* the server refused the registration */
-    } state;
+    enum client_account_state state;
     uint8_t account[CLIENT_ID_SIZE];
     uint8_t device[CLIENT_ID_SIZE];
     char handle[CLIENT_HANDLE_MAX + 1];

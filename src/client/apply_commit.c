@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commits, in the log's order. The own pending commit is judged like any other
+ * before it is merged, so that what the others skip is skipped here too.
+ */
+#include "client/apply.h"
+
+#include "client/commit.h"
+#include "client/groups.h"
+#include "client/mail.h"
+#include "client/people.h"
+#include "client/profile.h"
+#include "client/rejoin.h"
+#include "proto/entry.h"
+
+#include <string.h>
+
+#define PATH_EVERY_MS  (7U * DAY_MS)
+#define PATH_JITTER_MS DAY_MS
+#define STATES_MAX     (8U << 20)
+
+/* --- what a good commit changes beside the group --- */
+
+static enum err leaf_row(struct client *c, const struct conv *cv,
+                         const struct sotto_change *change, uint64_t time)
+{
+    bool add = change->kind == SOTTO_CHANGE_ADD;
+    const struct sotto_leaf *leaf = add ? &change->after : &change->before;
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, add ? "INSERT OR REPLACE INTO leaf (conversation,"
+                               " signature_key, added) VALUES (?, ?, ?)"
+                             : "DELETE FROM leaf WHERE conversation = ? AND"
+                               " signature_key = ? AND added < ?");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_bytes(&q, from_sotto(leaf->signature_key));
+    sql_put_u64(&q, time);
+    return sql_run(&q);
+}
+
+/* Removes first: a device that is removed and added again stays. */
+static enum err leaf_rows(struct client *c, const struct conv *cv,
+                          const struct sotto_staged *staged, uint64_t time)
+{
+    static const enum sotto_change_kind order[] = {SOTTO_CHANGE_REMOVE,
+                                                   SOTTO_CHANGE_ADD};
+    for (size_t k = 0; k < 2; k++) {
+        struct sotto_change change = {0};
+        for (size_t i = 0; sotto_staged_change(staged, i, &change) == SOTTO_OK;
+             i++) {
+            if (change.kind == order[k])
+                TRY(leaf_row(c, cv, &change, time));
+        }
+    }
+    return OK;
+}
+
+static enum err member_joined(struct client *c, struct conv *cv,
+                              const struct touched *t, uint64_t time)
+{
+    struct bytes account = ID_BYTES(t->account);
+    bool own = bytes_equal(account, ID_BYTES(c->profile.account));
+    if (cv->direct && !own) {
+        memcpy(cv->peer, t->account, sizeof cv->peer);
+        cv->has_peer = true;
+    }
+    return conv_notice(c, cv,
+                       &(struct notice){.kind = CLIENT_MEMBER_JOINED,
+                                        .account = account,
+                                        .time = time * SECOND_MS});
+}
+
+static enum err member_update(struct client *c, struct conv *cv,
+                              const struct touched *t, uint64_t time)
+{
+    struct bytes account = ID_BYTES(t->account);
+    if (t->leaves == 0) {
+        if (!t->member)
+            return OK;
+        TRY(member_delete(c, cv->id, account));
+        return conv_notice(c, cv,
+                           &(struct notice){.kind = CLIENT_MEMBER_LEFT,
+                                            .account = account,
+                                            .time = time * SECOND_MS});
+    }
+    if (!t->carried && t->member)
+        return OK;
+    TRY(member_save(c, cv->id, t->chain));
+    CLEANUP(buf_clear) struct buf states = buf_new(STATES_MAX);
+    TRY(chain_list(t->chain, 1, &states));
+    TRY(account_learn(c, account, buf_bytes(&states)));
+    return t->member ? OK : member_joined(c, cv, t, time);
+}
+
+static enum err name_update(struct client *c, const struct conv *cv)
+{
+    struct sotto_bytes data = {0};
+    struct group_profile profile = {0};
+    if (sotto_extension_find(sotto_group_extensions(cv->group), EXT_PROFILE,
+                             &data) != SOTTO_OK ||
+        group_profile_read(from_sotto(data), &profile) != OK)
+        return OK;
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "UPDATE conversation SET name = ? WHERE id = ?");
+    sql_put_bytes(&q, profile.name);
+    sql_put_u64(&q, (uint64_t)cv->id);
+    return sql_run(&q);
+}
+
+static enum err commit_effects(struct client *c, struct conv *cv,
+                               const struct entry *e,
+                               const struct sotto_staged *staged,
+                               const struct policy *p)
+{
+    for (const struct touched *t = p->accounts; t != NULL; t = t->next)
+        TRY(member_update(c, cv, t, e->time));
+    TRY(leaf_rows(c, cv, staged, e->time));
+    if (p->scheduled)
+        cv->scheduled = e->time;
+    return OK;
+}
+
+/* --- the own commit --- */
+
+/* Tells each new device where to find its Welcome: in the same transaction as
+ * the merge, so that a crash loses nobody. */
+static enum err invite_devices(struct client *c, struct conv *cv,
+                               const struct sotto_staged *staged,
+                               const struct policy *p,
+                               const struct pending *pending)
+{
+    struct inbox_message m = {
+        .type = INBOX_WELCOME,
+        .welcome = {.server_address = bytes_str(cv->server->address),
+                    .server_key = ID_BYTES(cv->server->key),
+                    .channel = ID_BYTES(cv->channel),
+                    .blob = ID_BYTES(pending->blob_id),
+                    .blob_key = ID_BYTES(pending->blob_key),
+                    .commit_seq = cv->cursor,
+                    .log_hash = ID_BYTES(cv->log_hash.data)}};
+    struct sotto_change change = {0};
+    for (size_t i = 0; sotto_staged_change(staged, i, &change) == SOTTO_OK;
+         i++) {
+        if (change.kind != SOTTO_CHANGE_ADD)
+            continue;
+        struct bytes account = from_sotto(change.after.identity);
+        const struct touched *t = p->accounts;
+        while (t != NULL && !bytes_equal(ID_BYTES(t->account), account))
+            t = t->next;
+        const struct device *device =
+            t == NULL
+                ? NULL
+                : state_device_of_key(chain_newest(t->chain),
+                                      from_sotto(change.after.signature_key));
+        if (device == NULL)
+            return ERR_INVALID; /* policy has found it listed */
+        TRY(mail_add(c, cv->id, account, device, &m));
+    }
+    return OK;
+}
+
+static enum err apply_own(struct client *c, struct conv *cv,
+                          const struct entry *e, const struct pending *pending)
+{
+    const struct sotto_staged *staged = sotto_group_pending(cv->group);
+    if (staged == NULL)
+        return ERR_INVALID; /* the row and the group's record belong together */
+    struct sotto_message_view view = {0};
+    TRY(err_of_sotto(sotto_message_peek(to_sotto(e->body), &view)));
+    CLEANUP(policy_clear) struct policy p = {0};
+    TRY(policy_judge(c, cv, staged, from_sotto(view.authenticated_data), &p));
+    if (p.fault != NULL) { /* as all the others see it */
+        sotto_group_drop_pending(cv->group);
+        TRY(pending_delete(c, cv, true));
+        return apply_skip(c, cv, e, p.fault);
+    }
+    TRY(commit_effects(c, cv, e, staged, &p));
+    TRY(invite_devices(c, cv, staged, &p, pending));
+    TRY(err_of_sotto(sotto_group_merge_pending(cv->group)));
+    TRY(pending_delete(c, cv, true));
+    cv->path_at = c->now + PATH_EVERY_MS - client_jitter(c, PATH_JITTER_MS);
+    TRY(name_update(c, cv));
+    return p.adds > 0 ? profile_share(c, cv) : OK;
+}
+
+/* --- the commits of others --- */
+
+/* Somebody removed this device. If another device added it again in the same
+ * commit, its Welcome is on the way. */
+static enum err removed(struct client *c, struct conv *cv,
+                        const struct entry *e)
+{
+    cv->state = CLIENT_LEFT;
+    cv->attached = false;
+    return conv_notice(c, cv,
+                       &(struct notice){.kind = CLIENT_CONVERSATION,
+                                        .detail = "this device was removed",
+                                        .time = e->time * SECOND_MS});
+}
+
+static enum err apply_staged(struct client *c, struct conv *cv,
+                             const struct entry *e, struct sotto_result *result)
+{
+    CLEANUP(policy_clear) struct policy p = {0};
+    TRY(policy_judge(c, cv, result->staged,
+                     from_sotto_buf(&result->authenticated_data), &p));
+    if (p.fault != NULL)
+        return apply_skip(c, cv, e, p.fault);
+    bool out = sotto_staged_removes_me(result->staged);
+    TRY(commit_effects(c, cv, e, result->staged, &p));
+    TRY(err_of_sotto(sotto_group_merge(cv->group, &result->staged)));
+    CLEANUP(pending_clear) struct pending lost = {0};
+    enum err err = pending_get(c, cv, &lost);
+    if (err == OK)
+        c->counters.lost_races++;
+    else if (err != ERR_NOTFOUND)
+        return err;
+    TRY(pending_delete(c, cv, false));
+    TRY(name_update(c, cv));
+    return out ? removed(c, cv, e) : OK;
+}
+
+static enum err apply_foreign(struct client *c, struct conv *cv,
+                              const struct entry *e)
+{
+    CLEANUP(sotto_result_free) struct sotto_result result = {0};
+    enum err err = err_of_sotto(
+        sotto_group_process(cv->group, to_sotto(e->body), &result));
+    if (err == ERR_NOMEM || err == ERR_IO)
+        return err;
+    if (err != OK)
+        return apply_skip(c, cv, e, "a commit that is not valid");
+    switch (result.outcome) {
+    case SOTTO_COMMIT:
+        return apply_staged(c, cv, e, &result);
+    case SOTTO_CANNOT_APPLY:
+        return rejoin_mark(c, cv, CLIENT_REJOIN,
+                           "a commit that this device cannot apply");
+    case SOTTO_OWN_MESSAGE:
+    case SOTTO_OWN_COMMIT:
+        return rejoin_mark(c, cv, CLIENT_STORE_OLD,
+                           "this device made a commit that this profile does "
+                           "not know: it was restored from an old copy");
+    case SOTTO_APPLICATION:
+    case SOTTO_PROPOSAL:
+    case SOTTO_DUPLICATE:
+    case SOTTO_FUTURE_EPOCH:
+    case SOTTO_TOO_OLD:
+    case SOTTO_WRONG_GROUP:
+        break; /* visible to all, so skipped by all */
+    }
+    return apply_skip(c, cv, e, "a commit of another epoch");
+}
+
+enum err apply_commit(struct client *c, struct conv *cv, const struct entry *e)
+{
+    CLEANUP(pending_clear) struct pending pending = {0};
+    uint8_t digest[HASH256_SIZE];
+    TRY(sha256(c, PARTS(e->body), digest));
+    enum err err = pending_get(c, cv, &pending);
+    if (err == ERR_NOTFOUND)
+        return apply_foreign(c, cv, e);
+    TRY(err);
+    if (bytes_equal(ID_BYTES(digest), ID_BYTES(pending.hash)))
+        return apply_own(c, cv, e, &pending);
+    return apply_foreign(c, cv, e);
+}

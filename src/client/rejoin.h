@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Coming back. A device that cannot go on with a log (a commit that it alone
+ * cannot apply, a gap, an old copy of its store) sends nothing more and asks
+ * some devices of the other members, by their inboxes and at most once a day,
+ * to add it again. Whoever reads that first removes the old leaf and adds the
+ * new one in one commit; the others see it in the log.
+ */
+#pragma once
+
+#include "client/state.h"
+
+#include "proto/inbox.h"
+
+/* In a step of its own, or (mark) within that of an entry. */
+MUST_USE enum err rejoin_begin(struct client *c, struct conv *cv,
+                               enum client_event_kind why, const char *detail);
+MUST_USE enum err rejoin_mark(struct client *c, struct conv *cv,
+                              enum client_event_kind why, const char *detail);
+/* Sends the requests that are due. */
+MUST_USE enum err rejoin_pump(struct client *c, struct conv *cv);
+/* Somebody asks; within the step that takes the inbox item. */
+MUST_USE enum err rejoin_receive(struct client *c,
+                                 const struct inbox_rejoin *q);

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a channel. Entries are applied strictly in order, each in its own
+ * transaction; what is pushed is used only when it is the very next one, and
+ * otherwise tells that there is something to read.
+ *
+ *   creating -> active -> rejoining -> active
+ *                  |  \-> stopped (the server lost what we have read)
+ *                  \----> left
+ *
+ * Nothing is sent before the log was read to its end: only so do we know that
+ * neither we nor the server live on an old copy.
+ */
+#include "client/pump.h"
+
+#include "client/apply.h"
+#include "client/commit.h"
+#include "client/outbox.h"
+#include "client/rejoin.h"
+#include "proto/entry.h"
+
+#include <string.h>
+
+#define BUSY_MIN_MS 50U
+
+struct access conv_access(const struct conv *cv)
+{
+    return (struct access){.channel = ID_BYTES(cv->channel),
+                           .sub = ID_BYTES(cv->sub),
+                           .cap = ID_BYTES(cv->cap)};
+}
+
+/* --- creating --- */
+
+static enum err send_create(struct client *c, struct conv *cv)
+{
+    struct lane_state *l = cv->server->anonymous;
+    struct request q = {0};
+    if (call_active(l, TASK_CREATE, cv->id))
+        return OK;
+    uint8_t cap_hash[HASH256_SIZE];
+    TRY(sha256(c, PARTS(ID_BYTES(cv->cap)), cap_hash));
+    q.channel_create.channel = ID_BYTES(cv->channel);
+    q.channel_create.sub = ID_BYTES(cv->sub);
+    q.channel_create.cap_hash = ID_BYTES(cap_hash);
+    TRY(lane_pow(c, l, POW_CHANNEL_CREATE, ID_BYTES(cv->channel),
+                 &q.channel_create.pow));
+    return call_send(c, l, &(struct call){.task = TASK_CREATE, .row = cv->id},
+                     &q);
+}
+
+enum err on_create(const struct answered *a)
+{
+    struct client *c = a->client;
+    struct conv *cv = conv_find(c, a->call.row);
+    if (cv == NULL || cv->state != CLIENT_CREATING)
+        return OK;
+    if (a->answer->status == STATUS_BUSY || a->answer->status == STATUS_AUTH) {
+        cv->retry_at = c->now + BUSY_MIN_MS + a->answer->detail; /* or a new day
+                                                                    began */
+        return OK;
+    }
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "channel created", &step));
+    if (a->answer->status == STATUS_OK) {
+        cv->state = CLIENT_ACTIVE;
+    } else {
+        cv->retry_at = c->now + MINUTE_MS;
+        TRY(client_note(c, CLIENT_COMMAND_FAILED,
+                        status_text((enum status)a->answer->status)));
+    }
+    TRY(conv_save(c, cv));
+    return step_commit(&step);
+}
+
+/* --- attaching --- */
+
+static enum err send_attach(struct client *c, struct conv *cv)
+{
+    struct request q = {.attach = {.access = conv_access(cv)}};
+    return call_send(c, cv->server->anonymous,
+                     &(struct call){.task = TASK_ATTACH, .row = cv->id}, &q);
+}
+
+/* The server's log ends before what we have read: it was restored. */
+static enum err conv_stop(struct client *c, struct conv *cv)
+{
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "server restored", &step));
+    cv->state = CLIENT_STOPPED;
+    cv->attached = false;
+    TRY(conv_save(c, cv));
+    TRY(conv_notice(c, cv,
+                    &(struct notice){.kind = CLIENT_SERVER_RESTORED,
+                                     .detail = "the server lost entries that "
+                                               "were read already"}));
+    return step_commit(&step);
+}
+
+/* Answers that a channel or a subscription is not there. */
+static enum err access_refused(struct client *c, struct conv *cv,
+                               const struct answer *answer)
+{
+    if (answer->status == STATUS_BUSY) {
+        cv->retry_at = c->now + BUSY_MIN_MS + answer->detail;
+        return OK;
+    }
+    if (answer->status == STATUS_LIMIT) {
+        cv->retry_at = c->now + MINUTE_MS;
+        return OK;
+    }
+    if (cv->state != CLIENT_ACTIVE)
+        return OK;
+    if (answer->status == STATUS_NOTFOUND && cv->cursor > 0)
+        return conv_stop(c, cv);
+    return rejoin_begin(c, cv, CLIENT_REJOIN,
+                        "the server refuses our subscription");
+}
+
+enum err on_attach(const struct answered *a)
+{
+    struct client *c = a->client;
+    struct conv *cv = conv_find(c, a->call.row);
+    if (cv == NULL)
+        return OK;
+    if (a->answer->status != STATUS_OK)
+        return access_refused(c, cv, a->answer);
+    const struct attach_answer *at = &a->answer->attach;
+    if (at->cursor > cv->cursor)
+        return rejoin_begin(c, cv, CLIENT_STORE_OLD,
+                            "this profile was restored from an old copy");
+    if (at->head < cv->cursor)
+        return conv_stop(c, cv);
+    if (at->head > cv->cursor && at->oldest > cv->cursor + 1)
+        return rejoin_begin(c, cv, CLIENT_REJOIN,
+                            "entries were deleted before they were read");
+    cv->attached = true;
+    cv->head = at->head;
+    return OK;
+}
+
+/* --- reading --- */
+
+static enum err send_read(struct client *c, struct conv *cv)
+{
+    struct request q = {.read = {.access = conv_access(cv),
+                                 .after = cv->cursor,
+                                 .max_bytes = READ_BYTES_MAX}};
+    return call_send(c, cv->server->anonymous,
+                     &(struct call){.task = TASK_READ, .row = cv->id}, &q);
+}
+
+enum err on_read(const struct answered *a)
+{
+    struct client *c = a->client;
+    struct conv *cv = conv_find(c, a->call.row);
+    if (cv == NULL || cv->state != CLIENT_ACTIVE)
+        return OK;
+    if (a->answer->status != STATUS_OK)
+        return access_refused(c, cv, a->answer);
+    const struct read_answer *read = &a->answer->read;
+    if (read->head < cv->cursor)
+        return conv_stop(c, cv);
+    if (read->head > cv->cursor && read->oldest > cv->cursor + 1)
+        return rejoin_begin(c, cv, CLIENT_REJOIN,
+                            "entries were deleted before they were read");
+    if (read->head > cv->head)
+        cv->head = read->head;
+    struct reader r = reader_of(read->entries);
+    while (reader_more(&r) && cv->state == CLIENT_ACTIVE) {
+        struct entry e = {0};
+        entry_read(&r, &e);
+        if (e.seq <= cv->cursor)
+            continue; /* a push was faster */
+        if (e.seq != cv->cursor + 1)
+            return ERR_INVALID; /* withheld or reordered */
+        TRY(apply_entry(c, cv, &e));
+    }
+    return OK;
+}
+
+enum err on_entry_event(struct client *c, struct lane_state *l,
+                        const struct entry_event *e)
+{
+    struct conv *cv = conv_by_channel(c, e->channel);
+    if (cv == NULL || cv->server != l->server || !cv->attached ||
+        cv->state != CLIENT_ACTIVE || e->seq == 0)
+        return OK;
+    if (e->seq > cv->head)
+        cv->head = e->seq;
+    if (e->seq != cv->cursor + 1)
+        return OK; /* known, or the pump will read what is between */
+    struct entry entry = {
+        .seq = e->seq, .time = e->time, .kind = e->kind, .body = e->body};
+    return apply_entry(c, cv, &entry);
+}
+
+enum err on_head_event(struct client *c, struct lane_state *l,
+                       const struct head_event *e)
+{
+    struct conv *cv = conv_by_channel(c, e->channel);
+    if (cv != NULL && cv->server == l->server)
+        cv->attached = false; /* no pushes any more: attach and read on */
+    return OK;
+}
+
+/* --- acknowledging --- */
+
+static enum err send_ack(struct client *c, struct conv *cv)
+{
+    struct request q = {.ack = {.access = conv_access(cv), .upto = cv->cursor}};
+    return call_send(
+        c, cv->server->anonymous,
+        &(struct call){.task = TASK_ACK, .row = cv->id, .value = cv->cursor},
+        &q);
+}
+
+enum err on_ack(const struct answered *a)
+{
+    struct client *c = a->client;
+    struct conv *cv = conv_find(c, a->call.row);
+    if (cv == NULL)
+        return OK;
+    if (a->answer->status != STATUS_OK)
+        return access_refused(c, cv, a->answer);
+    if (a->call.value <= cv->acked)
+        return OK;
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "acknowledged", &step));
+    cv->acked = a->call.value;
+    TRY(conv_save(c, cv));
+    return step_commit(&step);
+}
+
+enum err on_reopen(const struct answered *a)
+{
+    (void)a; /* any member may do it, and the next attach tells */
+    return OK;
+}
+
+/* --- what a conversation does next --- */
+
+static enum err active_pump(struct client *c, struct conv *cv)
+{
+    if (!cv->attached)
+        return send_attach(c, cv);
+    if (cv->cursor < cv->head)
+        return send_read(c, cv);
+    if (cv->acked < cv->cursor)
+        TRY(send_ack(c, cv));
+    bool busy = false;
+    TRY(commit_pump(c, cv, &busy));
+    return busy ? OK : outbox_pump(c, cv);
+}
+
+enum err conv_pump(struct client *c, struct conv *cv)
+{
+    if (cv->state == CLIENT_REJOINING)
+        return rejoin_pump(c, cv);
+    if (cv->server->anonymous->phase != LANE_READY ||
+        !client_due(c, cv->retry_at))
+        return OK;
+    switch (cv->state) {
+    case CLIENT_CREATING:
+        return send_create(c, cv);
+    case CLIENT_ACTIVE:
+        return active_pump(c, cv);
+    case CLIENT_REJOINING:
+    case CLIENT_STOPPED:
+    case CLIENT_LEFT:
+        break;
+    }
+    return OK;
+}
