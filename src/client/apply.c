@@ -73,7 +73,7 @@ enum err apply_entry(struct client *c, struct conv *cv, const struct entry *e)
         return ERR_INVALID; /* the server's fault: it checks the kind */
     const struct kind_row *kind = &kinds[e->kind];
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "apply entry", &step));
     TRY(log_hash_next(c->crypto, &cv->log_hash, e));
@@ -83,7 +83,7 @@ enum err apply_entry(struct client *c, struct conv *cv, const struct entry *e)
     TRY(log_hash_store(c, cv));
     TRY(kind->apply(c, cv, e));
     if (cv->group != NULL)
-        TRY(group_save(c, cv));
+        TRY(conv_group_save(c, cv));
     TRY(conv_save(c, cv));
     return step_commit(&step);
 }

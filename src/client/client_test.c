@@ -12,6 +12,7 @@
 #include "test.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NODES    3U
@@ -71,12 +72,12 @@ static enum err node_start(struct world *w, struct node *n)
 
 static enum err core_start(struct world *w)
 {
-    struct core_parts parts = {.crypto = w->crypto,
-                               .random = &w->random,
-                               .store = &w->store,
-                               .server_key = &w->server_key,
-                               .config = {.pow_bits = 1,
-                                          .open_registration = true}};
+    struct core_parts parts = {
+        .crypto = w->crypto,
+        .random = &w->random,
+        .store = &w->store,
+        .server_key = &w->server_key,
+        .config = {.pow_bits = 1, .open_registration = true}};
     return core_create(&parts, &w->core);
 }
 
@@ -110,8 +111,7 @@ static enum err node_connect(struct world *w, struct node *n)
         if (n->offline || n->conn[i] != 0 || !lane.wanted)
             continue;
         n->conn[i] = ++w->last_conn;
-        TRY(core_open(w->core, n->conn[i], BYTES_ARRAY(exporter),
-                      n->conn[i]));
+        TRY(core_open(w->core, n->conn[i], BYTES_ARRAY(exporter), n->conn[i]));
         TRY(client_lane_up(n->client, i, BYTES_ARRAY(exporter), w->now));
     }
     return OK;
@@ -135,7 +135,7 @@ static void node_events(struct world *w, struct node *n)
         n->events[e.kind]++;
         if (e.detail[0] != '\0')
             memcpy(n->detail, e.detail, sizeof n->detail);
-        if (w->trace)
+        if (w->trace || getenv("TRACE") != NULL)
             printf("# %s: %s %s\n", names[n - w->nodes],
                    client_event_name(e.kind), e.detail);
     }
@@ -235,8 +235,7 @@ static enum err join_all(struct world *w)
 {
     for (size_t i = 0; i < w->count; i++) {
         uint8_t recovery[CLIENT_RECOVERY_SIZE];
-        struct client_registration r = {.address = ADDRESS,
-                                        .handle = names[i]};
+        struct client_registration r = {.address = ADDRESS, .handle = names[i]};
         TRY(client_register(w->nodes[i].client, &r, recovery, w->now));
     }
     return world_run(w, 1000);
@@ -258,8 +257,8 @@ static enum err see(void *ctx, const struct client_message *m)
     }
     size_t used = strlen(s->text);
     snprintf(s->text + used, sizeof s->text - used, "%.*s:%.*s;",
-             (int)m->sender.len, (const char *)m->sender.data,
-             (int)m->text.len, (const char *)m->text.data);
+             (int)m->sender.len, (const char *)m->sender.data, (int)m->text.len,
+             (const char *)m->text.data);
     return OK;
 }
 
@@ -310,11 +309,20 @@ static struct summary summary(struct node *n, int64_t id)
     return s;
 }
 
+/* Prints why a store refused. */
+static enum err told(const struct node *n, enum err err)
+{
+    if (err == ERR_IO)
+        printf("# store: %s\n", sql_problem(n->db)->detail);
+    return err;
+}
+
 static enum err say(struct world *w, struct node *n, int64_t id,
                     const char *text)
 {
     int64_t message = 0;
-    return client_send(n->client, id, bytes_str(text), w->now, &message);
+    return told(n,
+                client_send(n->client, id, bytes_str(text), w->now, &message));
 }
 
 /* --- tests --- */
@@ -356,8 +364,72 @@ static void two_people_talk(void)
     CHECK_UINT(a.last.queued, 0);
 }
 
+/* The client holds nothing that its store does not. */
+static enum err node_restart(struct world *w, struct node *n)
+{
+    node_cut(w, n);
+    client_free(&n->client);
+    return node_start(w, n);
+}
+
+static void talks_on_after_each_is_killed(void)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0], *bob = &w.nodes[1];
+    int64_t there = 0, here = 0;
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(client_direct(alice->client, "bob", w.now, &here), OK);
+    CHECK_UINT(say(&w, alice, here, "1"), OK);
+    for (unsigned i = 0; i < 60; i++) { /* at any point of the exchange */
+        bool any = false;
+        CHECK_UINT(world_round(&w, &any), OK);
+        CHECK_UINT(node_restart(&w, i % 2 == 0 ? alice : bob), OK);
+        CHECK_UINT(world_round(&w, &any), OK);
+        CHECK_UINT(world_round(&w, &any), OK);
+        w.now += 100;
+    }
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK_UINT(client_find(bob->client, "alice", &there), OK);
+    CHECK_UINT(say(&w, bob, there, "2"), OK);
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK(shows(alice, here, "alice:1;bob:2;"));
+    CHECK(shows(bob, there, "alice:1;bob:2;"));
+}
+
+static void what_was_sent_offline_arrives_once_and_in_order(void)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0], *bob = &w.nodes[1];
+    int64_t there = 0, here = 0;
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(client_direct(alice->client, "bob", w.now, &here), OK);
+    CHECK_UINT(world_run(&w, 20000), OK);
+    bob->offline = alice->offline = true;
+    node_cut(&w, alice);
+    node_cut(&w, bob);
+    char want[1024] = "";
+    for (unsigned i = 0; i < 30; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "%u", i);
+        CHECK_UINT(say(&w, alice, here, text), OK);
+        snprintf(want + strlen(want), sizeof want - strlen(want), "alice:%u;",
+                 i);
+    }
+    alice->offline = false;
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK_UINT(summary(alice, here).last.queued, 0);
+    bob->offline = false;
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK_UINT(client_find(bob->client, "alice", &there), OK);
+    CHECK(shows(bob, there, want));
+}
+
 static const struct test tests[] = {
     TEST(clients_register),
     TEST(two_people_talk),
+    TEST(talks_on_after_each_is_killed),
+    TEST(what_was_sent_offline_arrives_once_and_in_order),
 };
 TEST_MAIN(tests)

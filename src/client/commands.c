@@ -142,7 +142,7 @@ static enum err conversation_make(struct client *c, bool direct,
     TRY(log_hash_start(c->crypto, ID_BYTES(fresh.channel), &fresh.log_hash));
     struct conv *cv = NULL;
     TRY(conv_insert(c, &fresh, name, &cv));
-    TRY(group_replace(c, cv, &group));
+    TRY(conv_group_replace(c, cv, &group));
     CLEANUP(chain_free) struct chain *chain = NULL;
     TRY(account_chain(c, ID_BYTES(c->profile.account), &chain));
     TRY(member_save(c, cv->id, chain));
@@ -206,11 +206,10 @@ static enum err direct_begun(struct client *c, const struct handle *handle,
                              const struct server *server, struct conv **out)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "SELECT i.conversation FROM intent i JOIN conversation v"
-                  " ON v.id = i.conversation WHERE v.direct = 1 AND i.kind = ?"
-                  " AND i.handle = ? AND i.server = ? ORDER BY i.id LIMIT 1");
+    struct sql_query q = sql_query(
+        c->db, "SELECT i.conversation FROM intent i JOIN conversation v"
+               " ON v.id = i.conversation WHERE v.direct = 1 AND i.kind = ?"
+               " AND i.handle = ? AND i.server = ? ORDER BY i.id LIMIT 1");
     sql_put_u64(&q, INTENT_ADD);
     sql_put_text(&q, handle->name);
     sql_put_u64(&q, (uint64_t)server->id);

@@ -45,11 +45,10 @@ enum err pending_insert(struct client *c, const struct conv *cv,
                         const struct pending *p)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "INSERT INTO pending (conversation, state, key, hash,"
-                  " commit_body, epoch, blob_id, blob_key, blob, uploaded)"
-                  " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)");
+    struct sql_query q = sql_query(
+        c->db, "INSERT INTO pending (conversation, state, key, hash,"
+               " commit_body, epoch, blob_id, blob_key, blob, uploaded)"
+               " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)");
     sql_put_u64(&q, (uint64_t)cv->id);
     sql_put_u64(&q, p->state);
     sql_put_bytes(&q, ID_BYTES(p->key));
@@ -126,11 +125,11 @@ static enum err commit_refused(struct client *c, struct conv *cv,
                                enum status status)
 {
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "commit refused", &step));
     sotto_group_drop_pending(group);
-    TRY(group_save(c, cv));
+    TRY(conv_group_save(c, cv));
     TRY(pending_delete(c, cv, true));
     cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
     TRY(conv_save(c, cv));

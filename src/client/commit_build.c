@@ -451,7 +451,7 @@ static enum err build(struct client *c, struct conv *cv, struct draft *d)
     TRY(pending_insert(c, cv, &p));
     for (size_t i = 0; i < d->intent_count; i++)
         TRY(pending_intent_insert(c, cv, d->intents[i]));
-    return group_save(c, cv);
+    return conv_group_save(c, cv);
 }
 
 /* Is a fresh path due, and nobody else's too recent? */
@@ -518,7 +518,7 @@ enum err commit_build(struct client *c, struct conv *cv)
     if (!ready)
         return ERR_NOTFOUND;
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     CLEANUP(draft_free) struct draft *d = mem_alloc(sizeof *d);
     if (d == NULL)
         return ERR_NOMEM;

@@ -68,7 +68,7 @@ static struct sotto_store store_of(struct group_store *s)
     return (struct sotto_store){.ctx = s, .put = put, .del = del, .get = get};
 }
 
-enum err group_get(struct client *c, struct conv *cv, struct sotto_group **out)
+enum err conv_group(struct client *c, struct conv *cv, struct sotto_group **out)
 {
     if (cv->group == NULL) {
         CLEANUP(group_store_clear)
@@ -80,7 +80,7 @@ enum err group_get(struct client *c, struct conv *cv, struct sotto_group **out)
     return OK;
 }
 
-enum err group_save(struct client *c, struct conv *cv)
+enum err conv_group_save(struct client *c, struct conv *cv)
 {
     CLEANUP(group_store_clear)
     struct group_store s = {c, cv->id, buf_new(MESSAGE_MAX)};
@@ -88,8 +88,8 @@ enum err group_save(struct client *c, struct conv *cv)
     return err_of_sotto(sotto_group_save(cv->group, &store));
 }
 
-enum err group_replace(struct client *c, struct conv *cv,
-                       struct sotto_group **group)
+enum err conv_group_replace(struct client *c, struct conv *cv,
+                            struct sotto_group **group)
 {
     CLEANUP(sql_end)
     struct sql_query q =
@@ -99,7 +99,7 @@ enum err group_replace(struct client *c, struct conv *cv,
     sotto_group_free(&cv->group);
     cv->group = *group;
     *group = NULL;
-    return group_save(c, cv);
+    return conv_group_save(c, cv);
 }
 
 /* --- leaves --- */

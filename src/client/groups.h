@@ -14,12 +14,12 @@ struct leaf_claim {
 };
 
 /* Lends the group, loaded when needed; it lives until a step is lost. */
-MUST_USE enum err group_get(struct client *c, struct conv *cv,
-                            struct sotto_group **out);
-MUST_USE enum err group_save(struct client *c, struct conv *cv);
+MUST_USE enum err conv_group(struct client *c, struct conv *cv,
+                             struct sotto_group **out);
+MUST_USE enum err conv_group_save(struct client *c, struct conv *cv);
 /* Puts a new group in the place of whatever the conversation had. */
-MUST_USE enum err group_replace(struct client *c, struct conv *cv,
-                                struct sotto_group **group);
+MUST_USE enum err conv_group_replace(struct client *c, struct conv *cv,
+                                     struct sotto_group **group);
 
 /* Who we are: lent until the next call. `extension` is scratch space. */
 struct own_identity {

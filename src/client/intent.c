@@ -74,10 +74,9 @@ enum err intent_get(struct client *c, int64_t id, struct intent *out)
 static enum err intent_save(struct client *c, const struct intent *i)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "UPDATE intent SET state = ?, account = ?, contact_cap = ?,"
-                  " not_before = ? WHERE id = ?");
+    struct sql_query q = sql_query(
+        c->db, "UPDATE intent SET state = ?, account = ?, contact_cap = ?,"
+               " not_before = ? WHERE id = ?");
     sql_put_u64(&q, i->state);
     sql_put_bytes(&q, ID_BYTES(i->account));
     sql_put_bytes(

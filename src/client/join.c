@@ -52,11 +52,10 @@ enum err joining_add(struct client *c, const struct inbox_welcome *w)
     }
     TRY(err);
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "INSERT OR IGNORE INTO joining (server, channel, blob_id,"
-                  " blob_key, seq, log_hash, body, total, state, not_before)"
-                  " VALUES (?, ?, ?, ?, ?, ?, x'', 0, 0, 0)");
+    struct sql_query q = sql_query(
+        c->db, "INSERT OR IGNORE INTO joining (server, channel, blob_id,"
+               " blob_key, seq, log_hash, body, total, state, not_before)"
+               " VALUES (?, ?, ?, ?, ?, ?, x'', 0, 0, 0)");
     sql_put_u64(&q, (uint64_t)s->id);
     sql_put_bytes(&q, w->channel);
     sql_put_bytes(&q, w->blob);
@@ -370,7 +369,7 @@ static enum err settle(struct client *c, struct arrival *a)
         conv_start(c, cv, a);
     }
     TRY(settle_members(c, cv, a));
-    TRY(group_replace(c, cv, &a->group));
+    TRY(conv_group_replace(c, cv, &a->group));
     TRY(outbox_settle(c, cv));
     TRY(log_hash_begin(c, cv));
     TRY(profile_share(c, cv));

@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-#define LEAVE_SPREAD_MS (10U * SECOND_MS) /* who removes the one that leaves \
-                                           */
+#define LEAVE_SPREAD_MS                                  \
+    (10U * SECOND_MS) /* who removes the one that leaves \
+                       */
 
 static bool own(const struct client *c, const struct incoming *in)
 {

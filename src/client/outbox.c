@@ -41,11 +41,10 @@ static enum err insert(struct client *c, const struct conv *cv,
     uint8_t key[IDEMPOTENCY_KEY];
     random_fill(c->random, key, sizeof key);
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "INSERT INTO outbox (conversation, message, key, state, type,"
-                  " content, body, epoch, ciphertext, seq)"
-                  " VALUES (?, ?, ?, 0, ?, ?, ?, 0, x'', 0)");
+    struct sql_query q = sql_query(
+        c->db, "INSERT INTO outbox (conversation, message, key, state, type,"
+               " content, body, epoch, ciphertext, seq)"
+               " VALUES (?, ?, ?, 0, ?, ?, ?, 0, x'', 0)");
     sql_put_u64(&q, (uint64_t)cv->id);
     sql_put_u64(&q, (uint64_t)r->message);
     sql_put_bytes(&q, ID_BYTES(key));
@@ -97,11 +96,10 @@ static enum err outbox_next(struct client *c, const struct conv *cv,
                             struct outbox_row *r)
 {
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "SELECT id, message, key, state, type, content, body, epoch,"
-                  " ciphertext FROM outbox WHERE conversation = ? AND state < 2"
-                  " ORDER BY id LIMIT 1");
+    struct sql_query q = sql_query(
+        c->db, "SELECT id, message, key, state, type, content, body, epoch,"
+               " ciphertext FROM outbox WHERE conversation = ? AND state < 2"
+               " ORDER BY id LIMIT 1");
     sql_put_u64(&q, (uint64_t)cv->id);
     TRY(sql_one(&q));
     r->id = (int64_t)sql_u64(&q, 0);
@@ -137,7 +135,7 @@ static enum err tried_add(struct client *c, const struct conv *cv,
 static enum err encrypt(struct client *c, struct conv *cv, struct outbox_row *r)
 {
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     struct envelope env = {.type = r->type,
                            .content_id = ID_BYTES(r->content),
                            .seq = cv->cursor,
@@ -161,7 +159,7 @@ static enum err encrypt(struct client *c, struct conv *cv, struct outbox_row *r)
     sql_put_bytes(&q, buf_bytes(&r->ciphertext));
     sql_put_u64(&q, (uint64_t)r->id);
     TRY(sql_run(&q));
-    TRY(group_save(c, cv));
+    TRY(conv_group_save(c, cv));
     return step_commit(&step);
 }
 
@@ -176,7 +174,7 @@ enum err outbox_pump(struct client *c, struct conv *cv)
         return OK;
     TRY(err);
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     if (r.state == OUTBOX_QUEUED || r.epoch != sotto_group_epoch(group))
         TRY(encrypt(c, cv, &r));
     else
@@ -323,10 +321,9 @@ enum err outbox_returned(struct client *c, struct conv *cv,
     uint8_t digest[HASH256_SIZE];
     TRY(sha256(c, PARTS(e->body), digest));
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "SELECT o.id, o.message, o.state FROM tried t"
-                  " LEFT JOIN outbox o ON o.id = t.outbox WHERE t.hash = ?");
+    struct sql_query q = sql_query(
+        c->db, "SELECT o.id, o.message, o.state FROM tried t"
+               " LEFT JOIN outbox o ON o.id = t.outbox WHERE t.hash = ?");
     sql_put_bytes(&q, ID_BYTES(digest));
     *out_own = sql_next(&q);
     if (!*out_own)

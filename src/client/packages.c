@@ -29,10 +29,9 @@ static enum err package_make(struct client *c, struct own_identity *own,
     TRY(err_of_sotto(
         sotto_key_package_create(c->mls, &own->id, &public, &private, &ref)));
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "INSERT INTO key_package (ref, body, public, last_resort,"
-                  " published, expires) VALUES (?, ?, ?, ?, 0, ?)");
+    struct sql_query q = sql_query(
+        c->db, "INSERT INTO key_package (ref, body, public, last_resort,"
+               " published, expires) VALUES (?, ?, ?, ?, 0, ?)");
     sql_put_bytes(&q, bytes_of(ref.data, ref.len));
     sql_put_bytes(&q, from_sotto_buf(&private));
     sql_put_bytes(&q, from_sotto_buf(&public));

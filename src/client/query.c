@@ -64,7 +64,7 @@ static enum err show_conversation(struct client *c, struct conv *cv,
         .cursor = cv->cursor,
     };
     struct sotto_group *group = NULL;
-    enum err err = group_get(c, cv, &group);
+    enum err err = conv_group(c, cv, &group);
     if (err != OK && err != ERR_NOTFOUND)
         return err;
     if (err == OK) {

@@ -97,7 +97,7 @@ enum err rejoin_pump(struct client *c, struct conv *cv)
         cv->server->anonymous->phase != LANE_READY)
         return OK;
     struct sotto_group *group = NULL;
-    TRY(group_get(c, cv, &group));
+    TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "ask to rejoin", &step));
     TRY(ask(c, cv));

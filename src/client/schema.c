@@ -85,7 +85,7 @@ static const char *const steps[] = {
     " id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, message INTEGER"
     " NOT NULL, key BLOB NOT NULL, state INTEGER NOT NULL, type INTEGER"
     " NOT NULL, content BLOB NOT NULL, body BLOB NOT NULL, epoch INTEGER"
-    " NOT NULL, ciphertext BLOB NOT NULL) STRICT;"
+    " NOT NULL, ciphertext BLOB NOT NULL, seq INTEGER NOT NULL) STRICT;"
     "CREATE INDEX outbox_order ON outbox (conversation, id);"
     "CREATE TABLE tried ("
     " hash BLOB PRIMARY KEY, outbox INTEGER NOT NULL, conversation INTEGER"

@@ -124,12 +124,11 @@ static enum err profile_load(struct client *c)
 {
     profile_clear(&c->profile);
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "SELECT state, server, handle, invite, account, device,"
-                  " sign_private, sign_public, seal_private, seal_public,"
-                  " recovery_public, contact_cap, inbox_cursor, packages_at"
-                  " FROM profile");
+    struct sql_query q = sql_query(
+        c->db, "SELECT state, server, handle, invite, account, device,"
+               " sign_private, sign_public, seal_private, seal_public,"
+               " recovery_public, contact_cap, inbox_cursor, packages_at"
+               " FROM profile");
     if (sql_next(&q))
         TRY(profile_read(&q, &c->profile));
     return sql_finish(&q);
@@ -139,13 +138,12 @@ enum err profile_save(struct client *c)
 {
     const struct profile *p = &c->profile;
     CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(c->db,
-                  "INSERT OR REPLACE INTO profile (id, state, server, handle,"
-                  " invite, account, device, sign_private, sign_public,"
-                  " seal_private, seal_public, recovery_public, contact_cap,"
-                  " inbox_cursor, packages_at)"
-                  " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    struct sql_query q = sql_query(
+        c->db, "INSERT OR REPLACE INTO profile (id, state, server, handle,"
+               " invite, account, device, sign_private, sign_public,"
+               " seal_private, seal_public, recovery_public, contact_cap,"
+               " inbox_cursor, packages_at)"
+               " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     sql_put_u64(&q, p->state);
     sql_put_u64(&q, (uint64_t)p->server);
     sql_put_text(&q, p->handle);
