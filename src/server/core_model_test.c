@@ -176,7 +176,8 @@ static bool step_append(struct run *r)
 static bool step_ack(struct run *r)
 {
     uint8_t sub = draw_sub(r);
-    uint64_t upto = draw(r, r->m.head + 2);
+    uint64_t upto = draw(r, 2) == 0 ? limit_of(&r->m, &r->m.subs[sub])
+                                    : draw(r, r->m.head + 2);
     const struct request q = {
         .method = METHOD_ACK,
         .ack = {.access = fixture_access(1, sub), .upto = upto}};

@@ -17,6 +17,8 @@
 #define APP_ID        0x536f7400U /* "Sot", and the file */
 #define WAIT_MS       2000U       /* for an operator's tool beside the server */
 #define BUSY_MS       1000U
+#define CACHE_KIB     (64U << 10) /* of channels.db; the others need little */
+#define LOG_KIB       (64U << 10)
 #define MIB           (1ULL << 20)
 #define GIB           (1ULL << 30)
 #define PATH_SIZE     4096U
@@ -316,6 +318,8 @@ static enum err file_open(struct store_sqlite *s, enum store_file file,
         .exclusive = config->exclusive,
         .existing = config->existing,
         .wait_ms = WAIT_MS,
+        .cache_kib = file == FILE_CHANNELS ? CACHE_KIB : 0,
+        .log_kib = file == FILE_CHANNELS ? LOG_KIB : 0,
         .max_bytes = config->max_bytes,
     };
     if (config->dir != NULL) {

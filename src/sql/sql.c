@@ -13,11 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEPT_MAX     128U /* statements kept prepared; a power of two */
-#define PRAGMA_MAX   128U
-#define MAGIC        "SQLite format 3"
-#define CACHE_KIB    8192
-#define WAL_KEPT_MAX (4U << 20) /* a longer log file is cut after its reset */
+#define KEPT_MAX   128U /* statements kept prepared; a power of two */
+#define PRAGMA_MAX 128U
+#define MAGIC      "SQLite format 3"
+#define CACHE_KIB  8192U
+#define LOG_KIB    4096U
+#define PAGE_KIB   4U
 
 /* SQLCipher's own, hidden in sqlite3.h unless SQLITE_HAS_CODEC is defined. */
 int sqlite3_key(sqlite3 *db, const void *key, int len);
@@ -178,6 +179,7 @@ static enum err set_limit(struct sql *db, uint64_t max_bytes)
 static enum err set_up(struct sql *db, const struct sql_config *config)
 {
     char pragmas[8 * PRAGMA_MAX];
+    unsigned log_kib = config->log_kib > 0 ? config->log_kib : LOG_KIB;
     (void)sqlite3_extended_result_codes(db->lib, 1);
     (void)sqlite3_busy_timeout(db->lib, (int)config->wait_ms);
     (void)sqlite3_db_config(db->lib, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -190,9 +192,11 @@ static enum err set_up(struct sql *db, const struct sql_config *config)
                    "PRAGMA locking_mode = %s; PRAGMA auto_vacuum = INCREMENTAL;"
                    "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;"
                    "PRAGMA cell_size_check = ON; PRAGMA foreign_keys = ON;"
-                   "PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %u;",
-                   config->exclusive ? "EXCLUSIVE" : "NORMAL", CACHE_KIB,
-                   WAL_KEPT_MAX);
+                   "PRAGMA cache_size = -%u; PRAGMA wal_autocheckpoint = %u;"
+                   "PRAGMA journal_size_limit = %u;",
+                   config->exclusive ? "EXCLUSIVE" : "NORMAL",
+                   config->cache_kib > 0 ? config->cache_kib : CACHE_KIB,
+                   log_kib / PAGE_KIB, log_kib << 10);
     TRY(sql_exec(db, pragmas));
     TRY(sql_exec(db, "SELECT count(*) FROM sqlite_schema")); /* right key? */
     TRY(set_journal(db));

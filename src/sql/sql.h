@@ -36,11 +36,12 @@ struct sql_config {
     const char *path;         /* NULL: a private database in memory */
     const char *vfs;          /* NULL: the system's */
     const struct secret *key; /* SQL_KEY_SIZE raw bytes; NULL: unencrypted */
-    bool exclusive;   /* one process at a time; needs no shared memory */
-    bool existing;    /* do not create the file */
-    unsigned wait_ms; /* the longest wait for another process's lock */
-    uint64_t
-        max_bytes; /* the file's limit, as if the disk were full; 0: none */
+    bool exclusive;     /* one process at a time; needs no shared memory */
+    bool existing;      /* do not create the file */
+    unsigned wait_ms;   /* the longest wait for another process's lock */
+    unsigned cache_kib; /* pages kept in memory; 0: 8 MiB */
+    unsigned log_kib;   /* of log until it goes into the file; 0: 4 MiB */
+    uint64_t max_bytes; /* as if the disk were full then; 0: none */
 };
 
 /*
