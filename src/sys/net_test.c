@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -61,7 +62,7 @@ static void connects_over_both_families(void)
     for (size_t i = 0; i < COUNT(hosts); i++) {
         struct net_addresses found = {0};
         struct net_name name = {.port = local.port};
-        (void)strcpy(name.host, hosts[i]);
+        (void)snprintf(name.host, sizeof name.host, "%s", hosts[i]);
         CHECK_UINT(net_resolve(&name, &found, NULL), OK);
         int fd = -1;
         CHECK_UINT(net_connect(&found.at[0], &fd, NULL), OK);

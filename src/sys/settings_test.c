@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,7 +63,7 @@ static void refuses_what_it_does_not_know(void)
         struct problem p = {0};
         char word[32] = {0};
         char *args[] = {word, NULL};
-        (void)strncpy(word, cases[i], sizeof word - 1);
+        (void)snprintf(word, sizeof word, "%s", cases[i]);
         CHECK_UINT(settings_parse(&settings, args, &o, &p), ERR_INVALID);
         CHECK_UINT(p.kind, PROBLEM_USAGE);
         CHECK(p.detail[0] != '\0');
