@@ -7,6 +7,12 @@
  *
  * `start` is the commit that added it. An entry goes when it lies at or below
  * the cursor of every subscription that still has something to read.
+ *
+ * A channel's slot stands for its id in the other tables: it begins with the
+ * id's first bits, so it is as random, and tells nothing about when the channel
+ * was made. An entry's row id is made of slot and sequence number, because
+ * SQLite keeps bodies of 1 KiB inside such a table's pages (three to a page),
+ * but not inside a table without row ids, where each takes a page of its own.
  */
 #include "server/store_sqlite_impl.h"
 
@@ -16,17 +22,21 @@
 
 #define READ_ENTRIES_MAX 1024U
 #define LIST_OVERHEAD    64U /* of an entry in a list, at most */
+#define SLOT_BITS        31U
+#define SLOT_TRIES       64U /* neighbours, where the id's own is taken */
+#define SEQ_MAX          UINT32_MAX
 
 const char *const store_channels_schema[] = {
     "CREATE TABLE channel ("
     " id BLOB NOT NULL PRIMARY KEY,"
+    " slot INTEGER NOT NULL UNIQUE,"
     " head INTEGER NOT NULL,"      /* newest sequence number; 0: none */
     " handshake INTEGER NOT NULL," /* of the newest commit or proposal */
     " bytes INTEGER NOT NULL,"     /* of the bodies that are held */
     " day INTEGER NOT NULL"        /* of the last attach or read */
     ") WITHOUT ROWID, STRICT;"
     "CREATE TABLE subscription ("
-    " channel BLOB NOT NULL,"
+    " slot INTEGER NOT NULL,"
     " id BLOB NOT NULL,"
     " cap_hash BLOB NOT NULL,"
     " cap_next BLOB," /* given by a later commit; both are good */
@@ -35,22 +45,20 @@ const char *const store_channels_schema[] = {
     " ended INTEGER,"         /* by the commit of this number */
     " day INTEGER NOT NULL,"  /* made; then of the last use, or the end */
     " used INTEGER NOT NULL," /* 0: never attached, 1: attached */
-    " PRIMARY KEY (channel, id)"
+    " PRIMARY KEY (slot, id)"
     ") WITHOUT ROWID, STRICT;"
     "CREATE TABLE entry ("
-    " channel BLOB NOT NULL,"
-    " seq INTEGER NOT NULL,"
+    " id INTEGER PRIMARY KEY," /* slot << 32 | sequence number */
     " time INTEGER NOT NULL,"
     " kind INTEGER NOT NULL,"
-    " body BLOB NOT NULL,"
-    " PRIMARY KEY (channel, seq)"
-    ") WITHOUT ROWID, STRICT;"
+    " body BLOB NOT NULL"
+    ") STRICT;"
     "CREATE TABLE accepted (" /* idempotency keys, longer than entries */
-    " channel BLOB NOT NULL,"
+    " slot INTEGER NOT NULL,"
     " key BLOB NOT NULL,"
     " seq INTEGER NOT NULL,"
     " day INTEGER NOT NULL,"
-    " PRIMARY KEY (channel, key)"
+    " PRIMARY KEY (slot, key)"
     ") WITHOUT ROWID, STRICT;",
     NULL,
 };
@@ -58,8 +66,8 @@ const char *const store_channels_schema[] = {
 /* A channel and the subscription that asks. */
 struct view {
     struct sql *db;
-    struct bytes channel; /* ids, as the request has them */
-    struct bytes sub;
+    uint64_t slot;
+    struct bytes sub; /* as the request has it */
     uint64_t head;
     uint64_t handshake;
     uint64_t bytes;
@@ -84,14 +92,14 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
                           bool *out_granted)
 {
     *out_granted = false;
-    *v = (struct view){.channel = access->channel, .sub = access->sub};
+    *v = (struct view){.sub = access->sub};
     TRY(store_use(s, op, FILE_CHANNELS, &v->db));
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
         v->db, "SELECT c.head, c.handshake, c.bytes, c.day, s.start, s.cursor,"
-               " s.ended, s.day, s.used, s.cap_hash, s.cap_next"
-               " FROM subscription s JOIN channel c ON c.id = s.channel"
-               " WHERE s.channel = ? AND s.id = ?");
+               " s.ended, s.day, s.used, s.cap_hash, s.cap_next, c.slot"
+               " FROM channel c JOIN subscription s ON s.slot = c.slot"
+               " WHERE c.id = ? AND s.id = ?");
     sql_put_bytes(&q, access->channel);
     sql_put_bytes(&q, access->sub);
     if (!sql_next(&q)) {
@@ -100,6 +108,7 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     }
     if (!cap_matches(&q, 9, op->cap_hash) && !cap_matches(&q, 10, op->cap_hash))
         return store_refuse(op, STATUS_AUTH, 0);
+    v->slot = sql_u64(&q, 11);
     v->head = sql_u64(&q, 0);
     v->handshake = sql_u64(&q, 1);
     v->bytes = sql_u64(&q, 2);
@@ -121,16 +130,16 @@ static enum err view_touch(const struct view *v, uint32_t day)
         return OK;
     CLEANUP(sql_end)
     struct sql_query c =
-        sql_query(v->db, "UPDATE channel SET day = max(day, ?) WHERE id = ?");
+        sql_query(v->db, "UPDATE channel SET day = max(day, ?) WHERE slot = ?");
     sql_put_u64(&c, day);
-    sql_put_bytes(&c, v->channel);
+    sql_put_u64(&c, v->slot);
     TRY(sql_run(&c));
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(v->db, "UPDATE subscription SET day = ?, used = 1"
-                         " WHERE channel = ? AND id = ? AND ended IS NULL");
+                         " WHERE slot = ? AND id = ? AND ended IS NULL");
     sql_put_u64(&q, day);
-    sql_put_bytes(&q, v->channel);
+    sql_put_u64(&q, v->slot);
     sql_put_bytes(&q, v->sub);
     return sql_run(&q);
 }
@@ -141,27 +150,40 @@ static bool is_over(const struct view *v, uint64_t after)
     return v->ended && after >= v->end;
 }
 
+static uint64_t row_of(uint64_t slot, uint64_t seq)
+{
+    return slot << 32 | (seq < SEQ_MAX ? seq : SEQ_MAX);
+}
+
+/* Binds the row ids of the entries from one number to another. */
+static void put_range(struct sql_query *q, uint64_t slot, uint64_t from,
+                      uint64_t to)
+{
+    sql_put_u64(q, row_of(slot, from));
+    sql_put_u64(q, row_of(slot, to));
+}
+
 static enum err oldest_of(const struct view *v, uint64_t *out)
 {
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(v->db, "SELECT min(seq) FROM entry WHERE channel = ?");
-    sql_put_bytes(&q, v->channel);
+        sql_query(v->db, "SELECT min(id) FROM entry WHERE id BETWEEN ? AND ?");
+    put_range(&q, v->slot, 1, SEQ_MAX);
     TRY(sql_one(&q));
-    *out = sql_is_null(&q, 0) ? v->head + 1 : sql_u64(&q, 0);
+    *out = sql_is_null(&q, 0) ? v->head + 1 : sql_u64(&q, 0) & SEQ_MAX;
     return OK;
 }
 
-static enum err sub_insert(struct sql *db, struct bytes channel,
+static enum err sub_insert(struct sql *db, uint64_t slot,
                            const struct sub_add *add, uint64_t start,
                            uint32_t day)
 {
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(db, "INSERT INTO subscription"
-                      " (channel, id, cap_hash, start, cursor, day, used)"
+                      " (slot, id, cap_hash, start, cursor, day, used)"
                       " VALUES (?, ?, ?, ?, ?, ?, 0)");
-    sql_put_bytes(&q, channel);
+    sql_put_u64(&q, slot);
     sql_put_bytes(&q, add->sub);
     sql_put_bytes(&q, add->cap_hash);
     sql_put_u64(&q, start);
@@ -176,8 +198,8 @@ static enum err create_again(struct sql *db, struct store_op *op)
     const struct channel_create_request *r = &op->request.channel_create;
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        db, "SELECT 1 FROM subscription"
-            " WHERE channel = ? AND id = ? AND cap_hash = ? AND start = 0");
+        db, "SELECT 1 FROM channel c JOIN subscription s ON s.slot = c.slot"
+            " WHERE c.id = ? AND s.id = ? AND s.cap_hash = ? AND s.start = 0");
     sql_put_bytes(&q, r->channel);
     sql_put_bytes(&q, r->sub);
     sql_put_bytes(&q, r->cap_hash);
@@ -186,21 +208,53 @@ static enum err create_again(struct sql *db, struct store_op *op)
     return same ? OK : store_refuse(op, STATUS_EXISTS, 0);
 }
 
+/* The first free slot from the one that the id begins with; 0: none near. */
+static enum err slot_find(struct sql *db, struct bytes id, uint64_t *out)
+{
+    struct reader r = reader_of(id);
+    uint64_t first = reader_u32(&r) >> (32 - SLOT_BITS);
+    *out = 0;
+    for (uint64_t i = 0; i < SLOT_TRIES && *out == 0; i++) {
+        uint64_t slot = (first + i) & ((1U << SLOT_BITS) - 1);
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(db, "SELECT 1 FROM channel WHERE slot = ?");
+        sql_put_u64(&q, slot);
+        if (slot > 0 && !sql_next(&q))
+            *out = slot;
+        TRY(sql_finish(&q));
+    }
+    return OK;
+}
+
 enum err channels_create(struct store_sqlite *s, struct store_op *op)
 {
     const struct channel_create_request *r = &op->request.channel_create;
     struct sql *db = NULL;
+    uint64_t slot = 0;
     TRY(store_use(s, op, FILE_CHANNELS, &db));
+    {
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(db, "SELECT 1 FROM channel WHERE id = ?");
+        sql_put_bytes(&q, r->channel);
+        bool there = sql_next(&q);
+        TRY(sql_finish(&q));
+        if (there)
+            return create_again(db, op);
+    }
+    TRY(slot_find(db, r->channel, &slot));
+    if (slot == 0)
+        return store_refuse(op, STATUS_LIMIT, 0);
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(db, "INSERT OR IGNORE INTO channel VALUES (?, 0, 0, 0, ?)");
+        sql_query(db, "INSERT INTO channel VALUES (?, ?, 0, 0, 0, ?)");
     sql_put_bytes(&q, r->channel);
+    sql_put_u64(&q, slot);
     sql_put_u64(&q, op->day);
     TRY(sql_run(&q));
-    if (sql_changes(db) == 0)
-        return create_again(db, op);
     const struct sub_add creator = {r->sub, r->cap_hash};
-    return sub_insert(db, r->channel, &creator, 0, op->day);
+    return sub_insert(db, slot, &creator, 0, op->day);
 }
 
 enum err channels_attach(struct store_sqlite *s, struct store_op *op)
@@ -238,15 +292,14 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
     op->data = buf_new(max + ENTRY_MAX + READ_ENTRIES_MAX * LIST_OVERHEAD);
     struct writer w = writer_to(&op->data);
     CLEANUP(sql_end)
-    struct sql_query q = sql_query(
-        v.db, "SELECT seq, time, kind, body FROM entry"
-              " WHERE channel = ? AND seq > ? AND seq <= ? ORDER BY seq");
-    sql_put_bytes(&q, v.channel);
-    sql_put_u64(&q, store_clamp(r->after > v.start ? r->after : v.start));
-    sql_put_u64(&q, v.end);
+    struct sql_query q =
+        sql_query(v.db, "SELECT id, time, kind, body FROM entry"
+                        " WHERE id BETWEEN ? AND ? ORDER BY id");
+    uint64_t after = r->after > v.start ? r->after : v.start;
+    put_range(&q, v.slot, store_clamp(after) + 1, v.end);
     while (count < READ_ENTRIES_MAX && sql_next(&q)) {
         const struct entry e = {
-            .seq = sql_u64(&q, 0),
+            .seq = sql_u64(&q, 0) & SEQ_MAX,
             .time = sql_u64(&q, 1),
             .kind = (uint8_t)sql_u64(&q, 2),
             .body = sql_bytes(&q, 3),
@@ -269,9 +322,9 @@ static enum err accepted_find(const struct view *v, struct bytes key,
                               uint64_t *out_seq)
 {
     CLEANUP(sql_end)
-    struct sql_query q = sql_query(
-        v->db, "SELECT seq FROM accepted WHERE channel = ? AND key = ?");
-    sql_put_bytes(&q, v->channel);
+    struct sql_query q =
+        sql_query(v->db, "SELECT seq FROM accepted WHERE slot = ? AND key = ?");
+    sql_put_u64(&q, v->slot);
     sql_put_bytes(&q, key);
     *out_seq = sql_next(&q) ? sql_u64(&q, 0) : 0;
     return sql_finish(&q);
@@ -286,15 +339,15 @@ static enum err sub_add(const struct view *v, const struct sub_add *add,
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
         v->db, "UPDATE subscription SET cap_next = ?, ended = NULL, day = ?"
-               " WHERE channel = ? AND id = ?");
+               " WHERE slot = ? AND id = ?");
     sql_put_bytes(&q, add->cap_hash);
     sql_put_u64(&q, day);
-    sql_put_bytes(&q, v->channel);
+    sql_put_u64(&q, v->slot);
     sql_put_bytes(&q, add->sub);
     TRY(sql_run(&q));
     if (sql_changes(v->db) > 0)
         return OK;
-    return sub_insert(v->db, v->channel, add, seq, day);
+    return sub_insert(v->db, v->slot, add, seq, day);
 }
 
 static enum err subs_add(const struct view *v, struct bytes adds, uint64_t seq,
@@ -317,10 +370,10 @@ static enum err subs_end(const struct view *v, struct bytes ends, uint64_t seq,
         CLEANUP(sql_end)
         struct sql_query q =
             sql_query(v->db, "UPDATE subscription SET ended = ?, day = ?"
-                             " WHERE channel = ? AND id = ? AND ended IS NULL");
+                             " WHERE slot = ? AND id = ? AND ended IS NULL");
         sql_put_u64(&q, seq);
         sql_put_u64(&q, day);
-        sql_put_bytes(&q, v->channel);
+        sql_put_u64(&q, v->slot);
         sql_put_bytes(&q, reader_raw(&r, ID_SIZE));
         TRY(sql_run(&q));
     }
@@ -331,8 +384,8 @@ static enum err subs_count(const struct view *v, uint64_t *out)
 {
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(v->db, "SELECT count(*) FROM subscription WHERE channel = ?");
-    sql_put_bytes(&q, v->channel);
+        sql_query(v->db, "SELECT count(*) FROM subscription WHERE slot = ?");
+    sql_put_u64(&q, v->slot);
     TRY(sql_one(&q));
     *out = sql_u64(&q, 0);
     return OK;
@@ -351,8 +404,8 @@ static enum err subs_have_room(const struct store_sqlite *s,
         CLEANUP(sql_end)
         struct sql_query q =
             sql_query(v->db, "DELETE FROM subscription"
-                             " WHERE channel = ? AND cursor >= ended");
-        sql_put_bytes(&q, v->channel);
+                             " WHERE slot = ? AND cursor >= ended");
+        sql_put_u64(&q, v->slot);
         TRY(sql_run(&q));
         TRY(subs_count(v, &count));
     }
@@ -361,15 +414,15 @@ static enum err subs_have_room(const struct store_sqlite *s,
 }
 
 /* Acknowledged entries go at the end of the flush, once for each channel. */
-static enum err mark_dirty(struct store_sqlite *s, struct bytes channel)
+static enum err mark_dirty(struct store_sqlite *s, uint64_t slot)
 {
     for (size_t i = s->dirty_count; i-- > 0 && i + 8 > s->dirty_count;) {
-        if (bytes_equal((struct bytes){s->dirty[i], ID_SIZE}, channel))
+        if (s->dirty[i] == slot)
             return OK;
     }
     if (s->dirty_count == DIRTY_MAX)
         TRY(channels_trim(s));
-    memcpy(s->dirty[s->dirty_count++], channel.data, ID_SIZE);
+    s->dirty[s->dirty_count++] = slot;
     return OK;
 }
 
@@ -379,9 +432,8 @@ static enum err entry_insert(const struct view *v, const struct store_op *op,
     const struct append_request *r = &op->request.append;
     CLEANUP(sql_end)
     struct sql_query e =
-        sql_query(v->db, "INSERT INTO entry VALUES (?, ?, ?, ?, ?)");
-    sql_put_bytes(&e, v->channel);
-    sql_put_u64(&e, seq);
+        sql_query(v->db, "INSERT INTO entry VALUES (?, ?, ?, ?)");
+    sql_put_u64(&e, row_of(v->slot, seq));
     sql_put_u64(&e, op->now);
     sql_put_u64(&e, r->kind);
     sql_put_bytes(&e, r->body);
@@ -390,7 +442,7 @@ static enum err entry_insert(const struct view *v, const struct store_op *op,
     CLEANUP(sql_end)
     struct sql_query k =
         sql_query(v->db, "INSERT INTO accepted VALUES (?, ?, ?, ?)");
-    sql_put_bytes(&k, v->channel);
+    sql_put_u64(&k, v->slot);
     sql_put_bytes(&k, r->idempotency_key);
     sql_put_u64(&k, seq);
     sql_put_u64(&k, op->day);
@@ -399,11 +451,11 @@ static enum err entry_insert(const struct view *v, const struct store_op *op,
     CLEANUP(sql_end)
     struct sql_query c =
         sql_query(v->db, "UPDATE channel SET head = ?, handshake = ?, bytes = ?"
-                         " WHERE id = ?");
+                         " WHERE slot = ?");
     sql_put_u64(&c, seq);
     sql_put_u64(&c, r->kind == ENTRY_APPLICATION ? v->handshake : seq);
     sql_put_u64(&c, v->bytes + r->body.len);
-    sql_put_bytes(&c, v->channel);
+    sql_put_u64(&c, v->slot);
     return sql_run(&c);
 }
 
@@ -429,7 +481,7 @@ enum err channels_append(struct store_sqlite *s, struct store_op *op)
         return store_refuse(op, STATUS_BEHIND, v.handshake);
     bool room = false;
     TRY(subs_have_room(s, &v, op->commit.adds, &room));
-    if (!room || v.bytes > s->quotas.channel_bytes ||
+    if (!room || v.head >= SEQ_MAX || v.bytes > s->quotas.channel_bytes ||
         r->body.len > s->quotas.channel_bytes - v.bytes)
         return store_refuse(op, STATUS_LIMIT, 0);
 
@@ -438,7 +490,7 @@ enum err channels_append(struct store_sqlite *s, struct store_op *op)
     TRY(subs_add(&v, op->commit.adds, seq, op->day));
     TRY(subs_end(&v, op->commit.ends, seq, op->day));
     if (op->commit.ends.len > 0)
-        TRY(mark_dirty(s, v.channel));
+        TRY(mark_dirty(s, v.slot));
     op->answer.append.seq = seq;
     op->fresh = true;
     return OK;
@@ -456,12 +508,12 @@ enum err channels_ack(struct store_sqlite *s, struct store_op *op)
         return store_refuse(op, STATUS_INVALID, v.end);
     CLEANUP(sql_end)
     struct sql_query q = sql_query(v.db, "UPDATE subscription SET cursor = ?"
-                                         " WHERE channel = ? AND id = ?");
+                                         " WHERE slot = ? AND id = ?");
     sql_put_u64(&q, r->upto);
-    sql_put_bytes(&q, v.channel);
+    sql_put_u64(&q, v.slot);
     sql_put_bytes(&q, v.sub);
     TRY(sql_run(&q));
-    return mark_dirty(s, v.channel);
+    return mark_dirty(s, v.slot);
 }
 
 enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
@@ -476,9 +528,9 @@ enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(v.db, "UPDATE subscription SET ended = NULL, day = ?"
-                        " WHERE channel = ? AND id = ?");
+                        " WHERE slot = ? AND id = ?");
     sql_put_u64(&q, op->day);
-    sql_put_bytes(&q, v.channel);
+    sql_put_u64(&q, v.slot);
     sql_put_bytes(&q, op->request.reopen.target);
     TRY(sql_run(&q));
     if (sql_changes(v.db) == 0)
@@ -500,85 +552,82 @@ enum err channels_access(struct store_sqlite *s, struct store_op *op,
 
 /* --- what goes --- */
 
-static enum err one_u64(struct sql *db, const char *text, struct bytes id,
+static enum err one_u64(struct sql *db, const char *text, uint64_t slot,
                         uint64_t *out)
 {
     CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
-    sql_put_bytes(&q, id);
+    sql_put_u64(&q, slot);
     TRY(sql_one(&q));
     *out = sql_u64(&q, 0);
     return OK;
 }
 
 /* Deletes the entries up to `low`. */
-static enum err entries_drop(struct sql *db, struct bytes channel, uint64_t low)
+static enum err entries_drop(struct sql *db, uint64_t slot, uint64_t low)
 {
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(db, "SELECT coalesce(sum(length(body)), 0) FROM entry"
-                      " WHERE channel = ? AND seq <= ?");
-    sql_put_bytes(&q, channel);
-    sql_put_u64(&q, low);
+                      " WHERE id BETWEEN ? AND ?");
+    put_range(&q, slot, 1, low);
     TRY(sql_one(&q));
     if (sql_u64(&q, 0) == 0)
         return OK; /* a body is never empty */
 
     CLEANUP(sql_end)
     struct sql_query c =
-        sql_query(db, "UPDATE channel SET bytes = bytes - ? WHERE id = ?");
+        sql_query(db, "UPDATE channel SET bytes = bytes - ? WHERE slot = ?");
     sql_put_u64(&c, sql_u64(&q, 0));
-    sql_put_bytes(&c, channel);
+    sql_put_u64(&c, slot);
     TRY(sql_run(&c));
     CLEANUP(sql_end)
     struct sql_query d =
-        sql_query(db, "DELETE FROM entry WHERE channel = ? AND seq <= ?");
-    sql_put_bytes(&d, channel);
-    sql_put_u64(&d, low);
+        sql_query(db, "DELETE FROM entry WHERE id BETWEEN ? AND ?");
+    put_range(&d, slot, 1, low);
     return sql_run(&d);
 }
 
 /* Rule 4. With nobody left to read, everything goes. */
-static enum err channel_trim(struct sql *db, struct bytes channel)
+static enum err channel_trim(struct sql *db, uint64_t slot)
 {
     uint64_t low = 0;
     TRY(one_u64(db,
                 "SELECT coalesce(min(cursor), 9223372036854775807)"
-                " FROM subscription WHERE channel = ?"
+                " FROM subscription WHERE slot = ?"
                 " AND (ended IS NULL OR cursor < ended)",
-                channel, &low));
-    return entries_drop(db, channel, low);
+                slot, &low));
+    return entries_drop(db, slot, low);
 }
 
 enum err channels_trim(struct store_sqlite *s)
 {
     for (size_t i = 0; i < s->dirty_count; i++) {
-        struct bytes channel = {s->dirty[i], ID_SIZE};
-        TRY(channel_trim(s->db[FILE_CHANNELS], channel));
+        TRY(channel_trim(s->db[FILE_CHANNELS], s->dirty[i]));
     }
     s->dirty_count = 0;
     return OK;
 }
 
-static enum err delete_where(struct sql *db, const char *text, struct bytes id,
+static enum err delete_where(struct sql *db, const char *text, uint64_t slot,
                              uint64_t before)
 {
     CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
-    sql_put_bytes(&q, id);
+    sql_put_u64(&q, slot);
     sql_put_u64(&q, before);
     return sql_run(&q);
 }
 
-static enum err channel_delete(struct sql *db, struct bytes channel)
+static enum err channel_delete(struct sql *db, uint64_t slot)
 {
     static const char *const texts[] = {
-        "DELETE FROM entry WHERE channel = ?",
-        "DELETE FROM accepted WHERE channel = ?",
-        "DELETE FROM subscription WHERE channel = ?",
-        "DELETE FROM channel WHERE id = ?",
+        "DELETE FROM accepted WHERE slot = ?",
+        "DELETE FROM subscription WHERE slot = ?",
+        "DELETE FROM channel WHERE slot = ?",
     };
+    TRY(entries_drop(db, slot, SEQ_MAX));
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         CLEANUP(sql_end) struct sql_query q = sql_query(db, texts[i]);
-        sql_put_bytes(&q, channel);
+        sql_put_u64(&q, slot);
         TRY(sql_run(&q));
     }
     return OK;
@@ -586,32 +635,47 @@ static enum err channel_delete(struct sql *db, struct bytes channel)
 
 /* Rules 4, 5 and 7: what is older than the retention, subscriptions that never
  * came or have ended, and channels that nobody uses. */
-static enum err channel_collect(struct sql *db, struct bytes channel,
+static enum err channel_collect(struct sql *db, uint64_t slot,
                                 const struct store_op *op, uint32_t days)
 {
     uint32_t day = op->day > days ? op->day - days : 0;
     uint64_t time = (uint64_t)days * SECONDS_PER_DAY;
     uint64_t used = 0;
     uint64_t old = 0;
-    TRY(one_u64(db, "SELECT day FROM channel WHERE id = ?", channel, &used));
+    TRY(one_u64(db, "SELECT day FROM channel WHERE slot = ?", slot, &used));
     if (used < day)
-        return channel_delete(db, channel);
-    TRY(delete_where(db, "DELETE FROM accepted WHERE channel = ? AND day < ?",
-                     channel, day));
+        return channel_delete(db, slot);
+    TRY(delete_where(db, "DELETE FROM accepted WHERE slot = ? AND day < ?",
+                     slot, day));
     TRY(delete_where(db,
-                     "DELETE FROM subscription WHERE channel = ? AND day < ?"
+                     "DELETE FROM subscription WHERE slot = ? AND day < ?"
                      " AND (ended IS NOT NULL OR used = 0)",
-                     channel, day));
+                     slot, day));
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        db, "SELECT max(seq) FROM entry WHERE channel = ? AND time < ?");
-    sql_put_bytes(&q, channel);
+        db, "SELECT max(id) FROM entry WHERE id BETWEEN ? AND ? AND time < ?");
+    put_range(&q, slot, 1, SEQ_MAX);
     sql_put_u64(&q, op->now > time ? op->now - time : 0);
     TRY(sql_one(&q));
-    old = sql_u64(&q, 0);
+    old = sql_u64(&q, 0) & SEQ_MAX;
     if (old > 0)
-        TRY(entries_drop(db, channel, old));
-    return channel_trim(db, channel);
+        TRY(entries_drop(db, slot, old));
+    return channel_trim(db, slot);
+}
+
+static enum err collect_id(const struct store_sqlite *s, struct sql *db,
+                           struct bytes id, const struct store_op *op)
+{
+    uint64_t slot = 0;
+    {
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(db, "SELECT slot FROM channel WHERE id = ?");
+        sql_put_bytes(&q, id);
+        TRY(sql_one(&q));
+        slot = sql_u64(&q, 0);
+    }
+    return channel_collect(db, slot, op, s->quotas.retention_days);
 }
 
 enum err channels_collect(struct store_sqlite *s, struct store_op *op)
@@ -627,8 +691,7 @@ enum err channels_collect(struct store_sqlite *s, struct store_op *op)
         TRY(store_walk(s, FILE_CHANNELS, &q, ids, &count));
     }
     for (size_t i = 0; i < count; i++)
-        TRY(channel_collect(db, (struct bytes){ids[i], ID_SIZE}, op,
-                            s->quotas.retention_days));
+        TRY(collect_id(s, db, (struct bytes){ids[i], ID_SIZE}, op));
     return OK;
 }
 
@@ -637,24 +700,26 @@ enum err channels_verify(struct store_sqlite *s, struct problem *p)
     static const struct {
         const char *query, *what;
     } laws[] = {
-        {"SELECT count(*) FROM entry LEFT JOIN channel ON id = channel"
-         " WHERE id IS NULL OR seq < 1 OR seq > head",
+        {"SELECT count(*) FROM entry e LEFT JOIN channel c"
+         " ON c.slot = e.id >> 32 WHERE c.id IS NULL"
+         " OR e.id & 0xffffffff NOT BETWEEN 1 AND c.head",
          "an entry lies outside its channel"},
         {"SELECT count(*) FROM channel WHERE handshake > head",
          "a channel's handshake is above its head"},
         {"SELECT count(*) FROM channel c WHERE (SELECT count(*) <>"
-         " coalesce(max(seq) - min(seq) + 1, 0) FROM entry"
-         " WHERE channel = c.id)",
+         " coalesce(max(id) - min(id) + 1, 0) FROM entry"
+         " WHERE id BETWEEN c.slot << 32 AND c.slot << 32 | 0xffffffff)",
          "an entry is missing between others"},
         {"SELECT count(*) FROM channel c WHERE bytes <> (SELECT"
-         " coalesce(sum(length(body)), 0) FROM entry WHERE channel = c.id)",
+         " coalesce(sum(length(body)), 0) FROM entry"
+         " WHERE id BETWEEN c.slot << 32 AND c.slot << 32 | 0xffffffff)",
          "a channel's bytes are miscounted"},
         {"SELECT count(*) FROM subscription LEFT JOIN channel c"
-         " ON c.id = channel WHERE c.id IS NULL OR start > cursor"
+         " ON c.slot = subscription.slot WHERE c.id IS NULL OR start > cursor"
          " OR cursor > head OR ended > head",
          "a subscription does not fit its channel"},
-        {"SELECT count(*) FROM accepted LEFT JOIN channel ON id = channel"
-         " WHERE id IS NULL OR seq > head",
+        {"SELECT count(*) FROM accepted a LEFT JOIN channel c"
+         " ON c.slot = a.slot WHERE c.id IS NULL OR seq > head",
          "an idempotency key does not fit its channel"},
     };
     for (size_t i = 0; i < sizeof laws / sizeof laws[0]; i++) {

@@ -32,7 +32,7 @@ struct store_sqlite {
     struct store_op *submitted, **submitted_end;
     struct store_op *done, **done_end;
     /* Channels whose acknowledgements moved in this flush. */
-    uint8_t dirty[DIRTY_MAX][ID_SIZE];
+    uint64_t dirty[DIRTY_MAX]; /* their slots */
     size_t dirty_count;
     /* Blobs whose files go after the commit. */
     uint8_t gone[COLLECT_STEP][ID_SIZE];
