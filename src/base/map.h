@@ -27,7 +27,12 @@ struct map {
 };
 
 #define MAP_OBJECT(n, type, member) \
-    ((type *)(void *)((char *)(n) - offsetof(type, member)))
+    ((type *)map_object((n), offsetof(type, member)))
+
+static inline void *map_object(struct map_node *n, size_t offset)
+{
+    return (char *)n - offset;
+}
 
 struct map map_new(const struct random *random);
 /* Forgets all objects, which stay the caller's. */

@@ -421,7 +421,8 @@ void core_message(struct core *c, uint32_t number, uint8_t kind, uint32_t id,
 
 static struct task *task_of(struct store_op *op)
 {
-    return (struct task *)(void *)((char *)op - offsetof(struct task, op));
+    void *task = (char *)op - offsetof(struct task, op);
+    return task;
 }
 
 static void complete(struct core *c, struct task *t)

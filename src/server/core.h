@@ -75,22 +75,22 @@ struct bytes core_public_key(const struct core *c);
  * `exporter` has CORE_EXPORTER_SIZE bytes, or none where TLS is not end to end;
  * `remote` stands for its address prefix, in limits only. ERR_LIMIT: too many.
  */
-MUST_USE enum err core_open(struct core *c, uint32_t conn,
+MUST_USE enum err core_open(struct core *c, uint32_t number,
                             struct bytes exporter, uint64_t remote);
 
 /* Takes one whole message of an open connection; ignores an unknown one. A
  * breach of the protocol, or no memory for an answer, closes the connection. */
-void core_message(struct core *c, uint32_t conn, uint8_t kind, uint32_t id,
+void core_message(struct core *c, uint32_t number, uint8_t kind, uint32_t id,
                   struct bytes message, uint64_t now_ms);
 
 /* The other side has gone, or was closed by an output. What it asked for is
  * still done; nobody is told. Its number can be used again once core_take has
  * returned false. */
-void core_close(struct core *c, uint32_t conn);
+void core_close(struct core *c, uint32_t number);
 
 /* True when this connection should not be read from for now: it has
  * conn_pending_max requests under way, or the core's queues are full. */
-bool core_is_full(const struct core *c, uint32_t conn);
+bool core_is_full(const struct core *c, uint32_t number);
 
 /* Makes what was submitted durable and queues the answers. With an asynchronous
  * store, the answers come with a later flush. Also does what is due: collects
@@ -111,7 +111,7 @@ void core_output_clear(struct core_output *out);
 
 /* The connection's queue outside is full: from now on only a `head` event is
  * sent for each channel, until the client has read on and attaches again. */
-void core_slow(struct core *c, uint32_t conn);
+void core_slow(struct core *c, uint32_t number);
 
 /* Draws and stores an invite for one registration. */
 MUST_USE enum err core_invite(struct core *c, uint64_t now_ms,

@@ -289,7 +289,8 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
     size_t max = r->max_bytes < READ_BYTES_MAX ? r->max_bytes : READ_BYTES_MAX;
     size_t used = 0;
     size_t count = 0;
-    op->data = buf_new(max + ENTRY_MAX + READ_ENTRIES_MAX * LIST_OVERHEAD);
+    op->data =
+        buf_new(max + ENTRY_MAX + (size_t)READ_ENTRIES_MAX * LIST_OVERHEAD);
     struct writer w = writer_to(&op->data);
     CLEANUP(sql_end)
     struct sql_query q =
@@ -416,7 +417,8 @@ static enum err subs_have_room(const struct store_sqlite *s,
 /* Acknowledged entries go at the end of the flush, once for each channel. */
 static enum err mark_dirty(struct store_sqlite *s, uint64_t slot)
 {
-    for (size_t i = s->dirty_count; i-- > 0 && i + 8 > s->dirty_count;) {
+    size_t last = s->dirty_count > 8 ? s->dirty_count - 8 : 0;
+    for (size_t i = last; i < s->dirty_count; i++) {
         if (s->dirty[i] == slot)
             return OK;
     }

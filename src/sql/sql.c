@@ -170,9 +170,10 @@ static enum err set_limit(struct sql *db, uint64_t max_bytes)
 {
     CLEANUP(sql_end) struct sql_query q = sql_query(db, "PRAGMA page_size");
     TRY(sql_one(&q));
+    uint64_t page = sql_u64(&q, 0);
     char pragma[PRAGMA_MAX];
     (void)snprintf(pragma, sizeof pragma, "PRAGMA max_page_count = %" PRIu64,
-                   max_bytes / sql_u64(&q, 0));
+                   page > 0 ? max_bytes / page : 0);
     return sql_exec(db, pragma);
 }
 
