@@ -262,6 +262,7 @@ struct client_status {
     char handle[CLIENT_HANDLE_MAX + 1];
     char address[CLIENT_ADDRESS_MAX + 1];
     bool online;     /* the identified lane is ready */
+    bool synced;     /* all that the servers hold for us has been read */
     uint64_t queued; /* own messages that no server has accepted yet */
     uint64_t busy;   /* other work that waits for a server */
 };

@@ -209,6 +209,21 @@ enum err client_message_get(struct client *c, int64_t message,
 
 /* --- status --- */
 
+/* Nothing is on its way, and every log was read to its end. */
+static bool synced(const struct client *c)
+{
+    for (const struct lane_state *l = c->lanes; l != NULL; l = l->next) {
+        if (l->calls != NULL)
+            return false;
+    }
+    for (const struct conv *cv = c->convs; cv != NULL; cv = cv->next) {
+        if (cv->state == CLIENT_ACTIVE &&
+            (!cv->attached || cv->cursor < cv->head))
+            return false;
+    }
+    return !c->inbox_unread;
+}
+
 enum err client_status_get(struct client *c, struct client_status *out)
 {
     TRY(store_reload(c));
@@ -226,14 +241,16 @@ enum err client_status_get(struct client *c, struct client_status *out)
     }
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        c->db, "SELECT (SELECT count(*) FROM outbox WHERE state < 2 AND"
+        c->db, "SELECT (SELECT count(*) FROM joining),"
+               " (SELECT count(*) FROM outbox WHERE state < 2 AND"
                " message != 0),"
                " (SELECT count(*) FROM intent) + (SELECT count(*) FROM pending)"
                " + (SELECT count(*) FROM mail) + (SELECT count(*) FROM joining)"
                " + (SELECT count(*) FROM outbox WHERE message = 0)");
     TRY(sql_one(&q));
-    s.queued = sql_u64(&q, 0);
-    s.busy = sql_u64(&q, 1);
+    s.synced = s.online && synced(c) && sql_u64(&q, 0) == 0;
+    s.queued = sql_u64(&q, 1);
+    s.busy = sql_u64(&q, 2);
     *out = s;
     return OK;
 }
