@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NODES    3U
 #define LANES    8U
@@ -426,10 +427,146 @@ static void what_was_sent_offline_arrives_once_and_in_order(void)
     CHECK(shows(bob, there, want));
 }
 
+/* Makes a group of alice with all the others. */
+static enum err begin_group(struct world *w, int64_t *out)
+{
+    TRY(client_group_create(w->nodes[0].client, "friends", w->now, out));
+    for (size_t i = 1; i < w->count; i++)
+        TRY(client_group_add(w->nodes[0].client, *out, names[i], w->now));
+    return world_run(w, 20000);
+}
+
+/* All members hold the same epoch. */
+static bool agree(struct world *w, const int64_t ids[NODES])
+{
+    struct summary first = summary(&w->nodes[0], ids[0]);
+    for (size_t i = 1; i < w->count; i++) {
+        struct summary s = summary(&w->nodes[i], ids[i]);
+        if (s.last.epoch != first.last.epoch || s.last.state != CLIENT_ACTIVE ||
+            !bytes_equal(BYTES_ARRAY(s.authenticator),
+                         BYTES_ARRAY(first.authenticator)))
+            return false;
+    }
+    return first.last.state == CLIENT_ACTIVE;
+}
+
+static void group_of_three_talks(void)
+{
+    CLEANUP(world_end) struct world w;
+    int64_t ids[NODES] = {0};
+    CHECK_UINT(world_begin(&w, 3), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(begin_group(&w, &ids[0]), OK);
+    for (size_t i = 1; i < 3; i++)
+        CHECK_UINT(client_find(w.nodes[i].client, "friends", &ids[i]), OK);
+    /* everybody at once: the appends race with the fresh paths */
+    for (size_t i = 0; i < 3; i++)
+        CHECK_UINT(say(&w, &w.nodes[i], ids[i], names[i]), OK);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    CHECK(agree(&w, ids));
+    struct seen a = look(&w.nodes[0], ids[0]);
+    CHECK_UINT(strlen(a.text), strlen("alice:alice;bob:bob;carol:carol;"));
+    CHECK(shows(&w.nodes[1], ids[1], a.text));
+    CHECK(shows(&w.nodes[2], ids[2], a.text));
+}
+
+static void removed_member_reads_no_more(void)
+{
+    CLEANUP(world_end) struct world w;
+    int64_t ids[NODES] = {0};
+    CHECK_UINT(world_begin(&w, 3), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(begin_group(&w, &ids[0]), OK);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    CHECK_UINT(client_find(w.nodes[2].client, "friends", &ids[2]), OK);
+    CHECK_UINT(client_group_remove(w.nodes[0].client, ids[0], "carol", w.now),
+               OK);
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK_UINT(say(&w, &w.nodes[0], ids[0], "gone?"), OK);
+    CHECK_UINT(world_run(&w, 20000), OK);
+    CHECK_UINT(summary(&w.nodes[0], ids[0]).last.members, 2);
+    CHECK_UINT(summary(&w.nodes[2], ids[2]).last.state, CLIENT_LEFT);
+    CHECK(shows(&w.nodes[2], ids[2], ""));
+    int64_t message = 0;
+    CHECK_UINT(
+        client_send(w.nodes[2].client, ids[2], LIT("x"), w.now, &message),
+        ERR_STATE);
+}
+
+static void who_leaves_is_removed_by_another(void)
+{
+    CLEANUP(world_end) struct world w;
+    int64_t ids[NODES] = {0};
+    CHECK_UINT(world_begin(&w, 3), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(begin_group(&w, &ids[0]), OK);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    CHECK_UINT(client_find(w.nodes[1].client, "friends", &ids[1]), OK);
+    CHECK_UINT(client_group_leave(w.nodes[1].client, ids[1], w.now), OK);
+    CHECK_UINT(world_run(&w, 60000), OK);
+    CHECK_UINT(summary(&w.nodes[1], ids[1]).last.state, CLIENT_LEFT);
+    CHECK_UINT(summary(&w.nodes[0], ids[0]).last.members, 2);
+}
+
+/* A copy of the store is put back: the client notices, and rejoins. */
+static void restored_store_rejoins(void)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0], *bob = &w.nodes[1];
+    int64_t here = 0, there = 0;
+    char dir[] = "/tmp/sotto-test-XXXXXX";
+    char path[64], copy[64];
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK(mkdtemp(dir) != NULL);
+    snprintf(path, sizeof path, "%s/db", dir);
+    snprintf(copy, sizeof copy, "%s/copy", dir);
+    client_free(&bob->client);
+    sql_close(&bob->db);
+    CHECK_UINT(sql_open(&(struct sql_config){.path = path}, NULL, &bob->db),
+               OK);
+    CHECK_UINT(node_start(&w, bob), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(client_direct(alice->client, "bob", w.now, &here), OK);
+    CHECK_UINT(say(&w, alice, here, "1"), OK);
+    CHECK_UINT(world_run(&w, 60000), OK);
+    CHECK_UINT(sql_backup(bob->db, copy), OK);
+    CHECK_UINT(client_find(bob->client, "alice", &there), OK);
+    CHECK_UINT(say(&w, bob, there, "2"), OK);
+    CHECK_UINT(say(&w, alice, here, "3"), OK);
+    CHECK_UINT(world_run(&w, 60000), OK);
+
+    node_cut(&w, bob);
+    client_free(&bob->client);
+    sql_close(&bob->db);
+    CHECK_UINT(sql_open(&(struct sql_config){.path = copy}, NULL, &bob->db),
+               OK);
+    CHECK_UINT(node_start(&w, bob), OK);
+    CHECK_UINT(say(&w, bob, there, "4"), OK);
+    CHECK_UINT(world_run(&w, 60000), OK);
+    CHECK_UINT(bob->events[CLIENT_STORE_OLD], 1);
+    CHECK_UINT(bob->events[CLIENT_REJOINED], 1);
+    CHECK_UINT(say(&w, alice, here, "5"), OK);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    CHECK_UINT(strlen(look(alice, here).text),
+               strlen("alice:1;bob:2;alice:3;bob:4;alice:5;"));
+    CHECK(shows(bob, there, "alice:1;bob:4;alice:5;"));
+    int64_t ids[NODES] = {here, there};
+    CHECK(agree(&w, ids));
+    client_free(&bob->client);
+    sql_close(&bob->db);
+    (void)unlink(path);
+    (void)unlink(copy);
+    (void)rmdir(dir);
+}
+
 static const struct test tests[] = {
     TEST(clients_register),
     TEST(two_people_talk),
     TEST(talks_on_after_each_is_killed),
     TEST(what_was_sent_offline_arrives_once_and_in_order),
+    TEST(group_of_three_talks),
+    TEST(removed_member_reads_no_more),
+    TEST(who_leaves_is_removed_by_another),
+    TEST(restored_store_rejoins),
 };
 TEST_MAIN(tests)
