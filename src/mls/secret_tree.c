@@ -173,19 +173,16 @@ static enum err ratchet_skip(struct crypto *c, const struct suite *s,
                              const struct ratchet *r, uint32_t generation,
                              struct ratchet *out)
 {
+    assert(generation > r->generation); /* so there is something to keep */
     size_t skips = generation - r->generation;
     size_t fresh = skips < RATCHET_SKIPPED_MAX ? skips : RATCHET_SKIPPED_MAX;
     size_t kept = RATCHET_SKIPPED_MAX - fresh;
     if (kept > r->skipped_count)
         kept = r->skipped_count;
-    if (kept + fresh > 0) {
-        out->skipped_cap = kept + fresh;
-        out->skipped = mem_alloc(out->skipped_cap * sizeof *out->skipped);
-        if (out->skipped == NULL) {
-            out->skipped_cap = 0;
-            return ERR_NOMEM;
-        }
-    }
+    out->skipped = mem_alloc((kept + fresh) * sizeof *out->skipped);
+    if (out->skipped == NULL)
+        return ERR_NOMEM;
+    out->skipped_cap = kept + fresh;
     for (size_t i = r->skipped_count - kept; i < r->skipped_count; i++)
         message_key_copy(&out->skipped[out->skipped_count++], &r->skipped[i]);
     secret_copy(&out->head, &r->head);
@@ -541,7 +538,7 @@ static void ratchet_read(struct reader *r, const struct suite *s,
             reader_fail(r, ERR_NOMEM);
         }
     }
-    while (reader_more(r)) {
+    while (reader_more(r) && ra->skipped != NULL) {
         if (ra->skipped_count == RATCHET_SKIPPED_MAX) {
             reader_fail(r, ERR_LIMIT);
             break;
@@ -653,12 +650,16 @@ static void open_chunk_read(struct reader *r, const struct secret_tree *st,
     after = reader_enter(r);
     while (reader_more(r)) {
         uint32_t i = index_read(r, chunk_width(st), &next);
-        if (r->err == OK)
-            open->leaf[i] = mem_alloc(sizeof *open->leaf[i]);
-        if (open->leaf[i] == NULL)
+        if (r->err != OK)
+            break;
+        struct leaf_ratchets *lr = mem_alloc(sizeof *lr);
+        if (lr == NULL) {
             reader_fail(r, ERR_NOMEM);
-        for (uint32_t k = 0; r->err == OK && k < RATCHETS; k++)
-            ratchet_read(r, st->suite, &open->leaf[i]->of[k]);
+            break;
+        }
+        open->leaf[i] = lr;
+        for (uint32_t k = 0; k < RATCHETS; k++)
+            ratchet_read(r, st->suite, &lr->of[k]);
     }
     reader_leave(r, after);
 }
