@@ -34,9 +34,7 @@ static const char *text(const json_t *j, const char *name)
 static bool registered(struct session *s, void *ctx)
 {
     (void)ctx;
-    struct client_status status;
-    return s->failed || (client_status_get(s->methods.client, &status) == OK &&
-                         status.state != CLIENT_REGISTERING);
+    return s->failed || !session_in_state(s, "registering");
 }
 
 static void show_recovery(const json_t *result)
@@ -66,12 +64,10 @@ static int run_init(const struct options *o, char **words)
     struct problem p = {0};
     CLEANUP(session_close) struct session s = {0};
     CLEANUP(json_clear) json_t *result = NULL;
-    bool fresh = true;
+    bool fresh = false;
     if (session_open(o, true, &s, &p) != OK)
         return complain(&p);
-    struct client_status status;
-    if (client_status_get(s.methods.client, &status) == OK)
-        fresh = status.state == CLIENT_NEW;
+    fresh = session_in_state(&s, "new");
     json_t *params = json_pack("{s:s*, s:s*, s:s*, s:s*}", "server", o->server,
                                "handle", o->handle, "invite", o->invite,
                                "fingerprint", o->fingerprint);

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/session.h"
 
-#include "crypto/crypto.h"
-#include "crypto/entropy.h"
-#include "sql/sql.h"
 #include "sys/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ROUND_MS        200
 #define FAILURES_MAX    4U /* of connecting, before a command gives up */
@@ -58,22 +54,19 @@ enum err session_open(const struct options *o, bool create, struct session *out,
                       struct problem *p)
 {
     out->options = o;
-    out->random = entropy_system();
     TRY(profile_path(o, out->path, p));
     TRY(read_passphrase(o, &out->passphrase, p));
     struct profile_options options = {.path = out->path,
                                       .create = create,
-                                      .passphrase = buf_bytes(&out->passphrase),
-                                      .random = &out->random};
-    if (crypto_create(&out->crypto) != OK)
-        return problem_set(p, ERR_NOMEM, PROBLEM_SYSTEM,
-                           "cannot set up the cryptography");
+                                      .passphrase =
+                                          buf_bytes(&out->passphrase)};
     TRY(profile_open(&options, &out->folder, p));
-    struct runner_parts parts = {
-        .crypto = out->crypto, .random = &out->random, .db = out->folder.db};
+    struct runner_parts parts = {.crypto = out->folder.crypto,
+                                 .random = &out->folder.random,
+                                 .db = out->folder.db};
     TRY(runner_create(&parts, &out->runner, p));
     out->methods = (struct methods){.client = runner_client(out->runner),
-                                    .crypto = out->crypto};
+                                    .crypto = out->folder.crypto};
     return OK;
 }
 
@@ -81,21 +74,13 @@ void session_close(struct session *s)
 {
     runner_free(&s->runner);
     profile_close(&s->folder);
-    crypto_free(&s->crypto);
     buf_clear(&s->passphrase);
 }
 
 void session_discard(struct session *s)
 {
-    static const char *const names[] = {"client.db", "client.db-wal",
-                                        "client.db-shm", "key", "passphrase"};
     runner_free(&s->runner);
-    sql_close(&s->folder.db);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[FILE_PATH_MAX];
-        if (file_path(s->path, names[i], path, NULL) == OK)
-            (void)unlink(path);
-    }
+    profile_discard(&s->folder, s->path);
 }
 
 enum err session_call(struct session *s, const char *method, json_t *params,
@@ -164,17 +149,34 @@ enum err session_wait(struct session *s,
     }
 }
 
+/* Asks as anybody would: by the status method. */
+static json_t *status_of(struct session *s)
+{
+    json_t *status = NULL;
+    if (session_call(s, "status", NULL, &status, NULL) != OK)
+        return NULL;
+    return status;
+}
+
 bool session_synced(struct session *s, void *ctx)
 {
     (void)ctx;
-    struct client_status status;
-    return client_status_get(s->methods.client, &status) == OK && status.synced;
+    CLEANUP(json_clear) json_t *status = status_of(s);
+    return json_is_true(json_object_get(status, "synced"));
 }
 
 bool session_idle(struct session *s, void *ctx)
 {
     (void)ctx;
-    struct client_status status;
-    return client_status_get(s->methods.client, &status) == OK &&
-           status.synced && status.queued == 0 && status.busy == 0;
+    CLEANUP(json_clear) json_t *status = status_of(s);
+    return json_is_true(json_object_get(status, "synced")) &&
+           json_integer_value(json_object_get(status, "queued")) == 0 &&
+           json_integer_value(json_object_get(status, "busy")) == 0;
+}
+
+bool session_in_state(struct session *s, const char *state)
+{
+    CLEANUP(json_clear) json_t *status = status_of(s);
+    const char *is = json_string_value(json_object_get(status, "state"));
+    return is != NULL && strcmp(is, state) == 0;
 }

@@ -32,8 +32,6 @@ struct options {
 
 struct session {
     const struct options *options;
-    struct random random;
-    struct crypto *crypto;
     struct profile_folder folder;
     struct runner *runner;
     struct methods methods;
@@ -60,3 +58,5 @@ MUST_USE enum err session_wait(struct session *s,
 /* Everything was read and sent. */
 bool session_idle(struct session *s, void *ctx);
 bool session_synced(struct session *s, void *ctx);
+/* The account's state: new, registering, ready or refused. */
+bool session_in_state(struct session *s, const char *state);

@@ -2,10 +2,12 @@
 #include "daemon/profile.h"
 
 #include "base/wire.h"
+#include "crypto/crypto.h"
+#include "crypto/entropy.h"
 #include "crypto/password.h"
 #include "sql/sql.h"
 
-#include <string.h>
+#include <unistd.h>
 
 #define KEY_FILE        "key"
 #define PASSPHRASE_FILE "passphrase"
@@ -17,7 +19,20 @@
 void profile_close(struct profile_folder *f)
 {
     sql_close(&f->db);
+    crypto_free(&f->crypto);
     file_lock_release(&f->lock);
+}
+
+void profile_discard(struct profile_folder *f, const char *folder)
+{
+    static const char *const names[] = {DB_FILE, DB_FILE "-wal", DB_FILE "-shm",
+                                        KEY_FILE, PASSPHRASE_FILE};
+    sql_close(&f->db);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[FILE_PATH_MAX];
+        if (file_path(folder, names[i], path, NULL) == OK)
+            (void)unlink(path);
+    }
 }
 
 static bool there(const char *folder, const char *name)
@@ -50,8 +65,9 @@ static enum err key_make(const struct profile_options *o, struct secret *out,
                          struct problem *p)
 {
     char path[FILE_PATH_MAX];
+    struct random random = entropy_system();
     TRY(file_path(o->path, KEY_FILE, path, p));
-    secret_random(out, SQL_KEY_SIZE, o->random);
+    secret_random(out, SQL_KEY_SIZE, &random);
     return file_write(path, secret_expose(out), p);
 }
 
@@ -78,7 +94,8 @@ static enum err cost_make(const struct profile_options *o, struct problem *p)
 {
     char path[FILE_PATH_MAX];
     uint8_t salt[PASSWORD_SALT_SIZE];
-    random_fill(o->random, salt, sizeof salt);
+    struct random random = entropy_system();
+    random_fill(&random, salt, sizeof salt);
     CLEANUP(buf_clear) struct buf raw = buf_new(64);
     struct writer w = writer_to(&raw);
     writer_u8(&w, COST_VERSION);
@@ -173,6 +190,10 @@ enum err profile_open(const struct profile_options *o,
     TRY(lock(o->path, &f.lock, p));
     TRY(profile_key(o, &key, p));
     TRY(open_db(o, &key, &f.db, p));
+    f.random = entropy_system();
+    if (crypto_create(&f.crypto) != OK)
+        return problem_set(p, ERR_NOMEM, PROBLEM_SYSTEM,
+                           "cannot set up the cryptography");
     *out = f;
     f = (struct profile_folder){0}; /* handed over */
     return OK;

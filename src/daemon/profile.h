@@ -9,17 +9,22 @@
  */
 #pragma once
 
+#include "base/bytes.h"
 #include "base/problem.h"
-#include "base/secret.h"
+#include "base/random.h"
 #include "sys/files.h"
 
 #include <stdbool.h>
 
+struct crypto;
 struct sql;
 
+/* A profile in use, and what its use needs. */
 struct profile_folder {
     struct file_lock lock;
     struct sql *db;
+    struct crypto *crypto;
+    struct random random;
 };
 
 struct profile_options {
@@ -27,7 +32,6 @@ struct profile_options {
     bool create; /* otherwise it must be there */
     /* Of an existing profile that has one, or for a new one; empty: none. */
     struct bytes passphrase;
-    const struct random *random;
 };
 
 /* ERR_NOTFOUND: no profile there; ERR_EXISTS: another sotto uses it; ERR_AUTH:
@@ -35,6 +39,8 @@ struct profile_options {
 MUST_USE enum err profile_open(const struct profile_options *options,
                                struct profile_folder *out, struct problem *p);
 void profile_close(struct profile_folder *f);
+/* Closes the store and deletes the files, when no account came of it. */
+void profile_discard(struct profile_folder *f, const char *path);
 
 /* Must a passphrase be asked for? */
 bool profile_wants_passphrase(const char *path);
