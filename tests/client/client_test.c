@@ -28,6 +28,10 @@ struct node {
     struct client *client;
     uint32_t conn[LANES]; /* 0: down */
     bool offline;
+    char path[64];     /* of its store; empty: in memory */
+    unsigned crash_in; /* commits until it crashes; 0: it does not */
+    bool crash_after;  /* after that commit, or before it */
+    bool crashed;
     unsigned events[CLIENT_EVENT_KINDS];
     char detail[160]; /* of the last event that has one */
 };
@@ -69,6 +73,34 @@ static enum err node_start(struct world *w, struct node *n)
                                        .key_packages = 4};
     memset(n->conn, 0, sizeof n->conn);
     return client_create(&settings, w->now, &n->client);
+}
+
+/* The store as a crash at this commit leaves it. */
+static bool crash_hook(void *ctx, const char *name, enum sql_point point)
+{
+    struct node *n = ctx;
+    (void)name;
+    if (n->crash_in == 0 || (point == SQL_AFTER_COMMIT) != n->crash_after ||
+        --n->crash_in > 0)
+        return true;
+    n->crashed = true;
+    return false;
+}
+
+static void node_cut(struct world *w, struct node *n);
+
+/* Passes an error on, unless it is the crash that was asked for: then the
+ * client begins again from what was durable. */
+static enum err survive(struct world *w, struct node *n, enum err err)
+{
+    if (!n->crashed)
+        return err;
+    n->crashed = false;
+    node_cut(w, n);
+    client_free(&n->client);
+    sql_close(&n->db);
+    TRY(sql_open(&(struct sql_config){.path = n->path}, NULL, &n->db));
+    return node_start(w, n);
 }
 
 static enum err core_start(struct world *w)
@@ -113,7 +145,9 @@ static enum err node_connect(struct world *w, struct node *n)
             continue;
         n->conn[i] = ++w->last_conn;
         TRY(core_open(w->core, n->conn[i], BYTES_ARRAY(exporter), n->conn[i]));
-        TRY(client_lane_up(n->client, i, BYTES_ARRAY(exporter), w->now));
+        enum err err =
+            client_lane_up(n->client, i, BYTES_ARRAY(exporter), w->now);
+        TRY(survive(w, n, err));
     }
     return OK;
 }
@@ -173,8 +207,9 @@ static enum err deliver(struct world *w, const struct core_output *out)
                 client_lane_down(n->client, l, w->now);
                 return OK;
             }
-            return client_receive(n->client, l, out->kind, out->id,
-                                  out->message, w->now);
+            return survive(w, n,
+                           client_receive(n->client, l, out->kind, out->id,
+                                          out->message, w->now));
         }
     }
     return OK;
@@ -227,7 +262,8 @@ static enum err world_run(struct world *w, uint64_t ms)
         }
         w->now = at > w->now ? at : w->now + 1;
         for (size_t i = 0; i < w->count; i++)
-            TRY(client_tick(w->nodes[i].client, w->now));
+            TRY(survive(w, &w->nodes[i],
+                        client_tick(w->nodes[i].client, w->now)));
     }
     return ERR_STATE; /* never quiet */
 }
@@ -559,6 +595,70 @@ static void restored_store_rejoins(void)
     (void)rmdir(dir);
 }
 
+/* Alice talks to bob, who answers; `who` crashes at its n-th commit. */
+static bool talks_with_a_crash(const char *dir, size_t who, unsigned n,
+                               bool after, bool *out_met)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0], *bob = &w.nodes[1];
+    struct node *victim = &w.nodes[who];
+    int64_t here = 0, there = 0;
+    if (world_begin(&w, 2) != OK || join_all(&w) != OK)
+        return false;
+    snprintf(victim->path, sizeof victim->path, "%s/%u", dir, n);
+    (void)unlink(victim->path);
+    if (sql_backup(victim->db, victim->path) != OK)
+        return false;
+    node_cut(&w, victim);
+    client_free(&victim->client);
+    sql_close(&victim->db);
+    if (sql_open(&(struct sql_config){.path = victim->path}, NULL,
+                 &victim->db) != OK ||
+        node_start(&w, victim) != OK)
+        return false;
+    if (client_direct(alice->client, "bob", w.now, &here) != OK ||
+        say(&w, alice, here, "1") != OK || say(&w, alice, here, "2") != OK)
+        return false;
+    victim->crash_in = n;
+    victim->crash_after = after;
+    sql_set_hook(victim->db, (struct sql_hook){crash_hook, victim});
+    bool ok = world_run(&w, 60000) == OK &&
+              client_find(bob->client, "alice", &there) == OK;
+    unsigned left = victim->crash_in;
+    victim->crash_in = 0;
+    ok = ok && say(&w, bob, there, "3") == OK;
+    victim->crash_in = left;
+    ok = ok && world_run(&w, 60000) == OK;
+    *out_met = victim->crash_in == 0;
+    ok = ok && shows(alice, here, "alice:1;alice:2;bob:3;") &&
+         shows(bob, there, "alice:1;alice:2;bob:3;");
+    int64_t ids[NODES] = {here, there};
+    ok = ok && agree(&w, ids);
+    client_free(&victim->client);
+    sql_close(&victim->db);
+    (void)unlink(victim->path);
+    return ok;
+}
+
+static void survives_a_crash_at_each_commit(void)
+{
+    char dir[] = "/tmp/sotto-test-XXXXXX";
+    CHECK(mkdtemp(dir) != NULL);
+    for (unsigned kind = 0; kind < 4; kind++) {
+        bool met = true;
+        unsigned n = 1;
+        for (; met; n++) {
+            bool ok = talks_with_a_crash(dir, kind / 2, n, kind % 2, &met);
+            if (!ok)
+                printf("# crash %s commit %u of %s\n",
+                       kind % 2 ? "after" : "before", n, names[kind / 2]);
+            CHECK(ok);
+        }
+        CHECK(n > 10);
+    }
+    CHECK(rmdir(dir) == 0);
+}
+
 static const struct test tests[] = {
     TEST(clients_register),
     TEST(two_people_talk),
@@ -568,5 +668,6 @@ static const struct test tests[] = {
     TEST(removed_member_reads_no_more),
     TEST(who_leaves_is_removed_by_another),
     TEST(restored_store_rejoins),
+    TEST(survives_a_crash_at_each_commit),
 };
 TEST_MAIN(tests)
