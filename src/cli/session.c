@@ -15,10 +15,12 @@
 static enum err profile_path(const struct options *o, char out[FILE_PATH_MAX],
                              struct problem *p)
 {
+    /* NOLINTBEGIN(concurrency-mt-unsafe): one thread, and nobody sets them */
     const char *from =
         o->profile != NULL ? o->profile : getenv("SOTTO_PROFILE");
     const char *data = getenv("XDG_DATA_HOME");
     const char *home = getenv("HOME");
+    /* NOLINTEND(concurrency-mt-unsafe) */
     int n = -1;
     if (from != NULL)
         n = snprintf(out, FILE_PATH_MAX, "%s", from);

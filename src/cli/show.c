@@ -9,7 +9,9 @@
 static uint32_t code_point(const unsigned char *s, size_t *out_size)
 {
     static const uint8_t masks[] = {0x7f, 0x1f, 0x0f, 0x07};
-    size_t size = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    size_t size = 1;
+    if (s[0] >= 0xc0)
+        size = s[0] < 0xe0 ? 2 : 3 + (s[0] >= 0xf0);
     uint32_t v = s[0] & masks[size - 1];
     for (size_t i = 1; i < size && s[i] != 0; i++)
         v = v << 6 | (s[i] & 0x3f);

@@ -8,6 +8,7 @@
  */
 #include "client/pump.h"
 
+#include "base/mem.h"
 #include "client/join.h"
 #include "client/people.h"
 #include "client/rejoin.h"
@@ -18,6 +19,13 @@
 
 /* --- the first state --- */
 
+/* Too large for a stack. */
+static void state_release(struct state **p)
+{
+    mem_free(*p, sizeof **p);
+    *p = NULL;
+}
+
 static enum err account_make(struct client *c, const struct server *home)
 {
     struct profile *p = &c->profile;
@@ -26,11 +34,11 @@ static enum err account_make(struct client *c, const struct server *home)
                             .sealing_kem = KEM_XWING,
                             .sealing_key = buf_bytes(&p->seal_public),
                             .may_authorise = true};
-    CLEANUP(buf_clear) struct buf memory = buf_new(sizeof(struct state));
+    CLEANUP(state_release) struct state *first = mem_alloc(sizeof *first);
+    if (first == NULL)
+        return ERR_NOMEM;
     CLEANUP(buf_clear) struct buf encoding = buf_new(STATE_MAX);
     CLEANUP(buf_clear) struct buf list = buf_new(STATE_MAX + 8);
-    TRY(buf_extend(&memory, sizeof(struct state)));
-    struct state *first = (struct state *)(void *)memory.data;
     state_first(first, ID_BYTES(p->recovery_public), bytes_str(home->address),
                 ID_BYTES(home->key), &device);
     TRY(state_sign(c->crypto, first, device.id, &p->sign_private, &encoding));
@@ -228,10 +236,11 @@ enum err account_pump(struct client *c)
     if (home == NULL || home->identified == NULL)
         return OK;
     struct lane_state *l = home->identified;
-    if (l->phase == LANE_LOGGING_IN)
-        return c->profile.state == PROFILE_REGISTERING ? send_register(c, l)
-               : c->profile.state == PROFILE_READY     ? send_login(c, l)
-                                                       : OK;
+    if (l->phase == LANE_LOGGING_IN) {
+        if (c->profile.state == PROFILE_REGISTERING)
+            return send_register(c, l);
+        return c->profile.state == PROFILE_READY ? send_login(c, l) : OK;
+    }
     if (l->phase != LANE_READY)
         return OK;
     if (c->inbox_unread)

@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define PATH_EVERY_MS  (7U * DAY_MS)
+#define PATH_EVERY_MS  (7 * DAY_MS)
 #define PATH_JITTER_MS DAY_MS
 #define STATES_MAX     (8U << 20)
 
@@ -121,6 +121,56 @@ static enum err commit_effects(struct client *c, struct conv *cv,
     return OK;
 }
 
+/* --- commits that do not count --- */
+
+static enum err reopen_leaf(struct client *c, const struct conv *cv,
+                            struct bytes sub)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "INSERT OR IGNORE INTO reopen (conversation,"
+                         " subscription) VALUES (?, ?)");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_bytes(&q, sub);
+    return sql_run(&q);
+}
+
+/* The server has ended what the lists in the clear named: that is undone for
+ * each member who is still there. */
+static enum err reopen_ended(struct client *c, const struct conv *cv,
+                             const struct entry *e)
+{
+    struct sotto_message_view view = {0};
+    struct commit_data lists = {0};
+    if (sotto_message_peek(to_sotto(e->body), &view) != SOTTO_OK ||
+        commit_data_read(from_sotto(view.authenticated_data), &lists) != OK ||
+        lists.ends.len == 0)
+        return OK;
+    struct bytes extensions = from_sotto(sotto_group_extensions(cv->group));
+    for (uint32_t i = 0; i < sotto_group_leaf_count(cv->group); i++) {
+        struct sotto_leaf leaf = {0};
+        uint8_t sub[ID_SIZE];
+        if (i == sotto_group_own_leaf(cv->group) ||
+            sotto_group_member(cv->group, i, &leaf) != SOTTO_OK)
+            continue;
+        TRY(leaf_subscription(c, extensions, from_sotto(leaf.signature_key),
+                              sub));
+        struct reader r = reader_of(lists.ends);
+        while (reader_more(&r)) {
+            if (bytes_equal(reader_raw(&r, ID_SIZE), ID_BYTES(sub)))
+                TRY(reopen_leaf(c, cv, ID_BYTES(sub)));
+        }
+    }
+    return OK;
+}
+
+static enum err skip_commit(struct client *c, struct conv *cv,
+                            const struct entry *e, const char *cause)
+{
+    TRY(reopen_ended(c, cv, e));
+    return apply_skip(c, cv, e, cause);
+}
+
 /* --- the own commit --- */
 
 /* Tells each new device where to find its Welcome: in the same transaction as
@@ -173,7 +223,7 @@ static enum err apply_own(struct client *c, struct conv *cv,
     if (p.fault != NULL) { /* as all the others see it */
         sotto_group_drop_pending(cv->group);
         TRY(pending_delete(c, cv, true));
-        return apply_skip(c, cv, e, p.fault);
+        return skip_commit(c, cv, e, p.fault);
     }
     TRY(commit_effects(c, cv, e, staged, &p));
     TRY(invite_devices(c, cv, staged, &p, pending));
@@ -206,7 +256,7 @@ static enum err apply_staged(struct client *c, struct conv *cv,
     TRY(policy_judge(c, cv, result->staged,
                      from_sotto_buf(&result->authenticated_data), &p));
     if (p.fault != NULL)
-        return apply_skip(c, cv, e, p.fault);
+        return skip_commit(c, cv, e, p.fault);
     bool out = sotto_staged_removes_me(result->staged);
     TRY(commit_effects(c, cv, e, result->staged, &p));
     TRY(err_of_sotto(sotto_group_merge(cv->group, &result->staged)));
@@ -230,7 +280,7 @@ static enum err apply_foreign(struct client *c, struct conv *cv,
     if (err == ERR_NOMEM || err == ERR_IO)
         return err;
     if (err != OK)
-        return apply_skip(c, cv, e, "a commit that is not valid");
+        return skip_commit(c, cv, e, "a commit that is not valid");
     switch (result.outcome) {
     case SOTTO_COMMIT:
         return apply_staged(c, cv, e, &result);
@@ -250,7 +300,7 @@ static enum err apply_foreign(struct client *c, struct conv *cv,
     case SOTTO_WRONG_GROUP:
         break; /* visible to all, so skipped by all */
     }
-    return apply_skip(c, cv, e, "a commit of another epoch");
+    return skip_commit(c, cv, e, "a commit of another epoch");
 }
 
 enum err apply_commit(struct client *c, struct conv *cv, const struct entry *e)

@@ -170,9 +170,9 @@ static enum err hello_refused(const struct answered *a)
     if (a->answer->status != STATUS_UNSUPPORTED)
         return OK; /* busy: come back later */
     char detail[120];
-    snprintf(detail, sizeof detail,
-             "the server speaks version %llu, this program version %u",
-             (unsigned long long)a->answer->detail, PROTOCOL_VERSION);
+    (void)snprintf(detail, sizeof detail,
+                   "the server speaks version %llu, this program version %u",
+                   (unsigned long long)a->answer->detail, PROTOCOL_VERSION);
     return client_note(c, CLIENT_SERVER_VERSION, detail);
 }
 

@@ -8,8 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-_Static_assert(OK == (int)SOTTO_OK && ERR_NOMEM == (int)SOTTO_ERR_NOMEM &&
-                   ERR_IO == (int)SOTTO_ERR_IO,
+_Static_assert((enum err)SOTTO_OK == OK &&
+                   (enum err)SOTTO_ERR_NOMEM == ERR_NOMEM &&
+                   (enum err)SOTTO_ERR_IO == ERR_IO,
                "the library's codes are ours");
 
 enum err err_of_sotto(enum sotto_err err)
@@ -122,7 +123,7 @@ enum err client_note(struct client *c, enum client_event_kind kind,
                      const char *detail)
 {
     struct client_event e = {.kind = kind};
-    snprintf(e.detail, sizeof e.detail, "%s", detail);
+    (void)snprintf(e.detail, sizeof e.detail, "%s", detail);
     return client_emit(c, &e);
 }
 
@@ -213,9 +214,9 @@ static struct lane_state *lane_at(const struct client *c, size_t number)
     return l;
 }
 
-struct client_lane client_lane_at(const struct client *c, size_t number)
+struct client_lane client_lane_at(const struct client *c, size_t lane)
 {
-    const struct lane_state *l = lane_at(c, number);
+    const struct lane_state *l = lane_at(c, lane);
     if (l == NULL)
         return (struct client_lane){0};
     const struct server *s = l->server;
@@ -271,10 +272,10 @@ static enum err begin_input(struct client *c, uint64_t now)
     return store_reload(c);
 }
 
-enum err client_lane_up(struct client *c, size_t number, struct bytes exporter,
+enum err client_lane_up(struct client *c, size_t lane, struct bytes exporter,
                         uint64_t now)
 {
-    struct lane_state *l = lane_at(c, number);
+    struct lane_state *l = lane_at(c, lane);
     if (l == NULL || (exporter.len != 0 && exporter.len != sizeof l->exporter))
         return ERR_INVALID;
     lane_reset(c, l);
@@ -285,18 +286,18 @@ enum err client_lane_up(struct client *c, size_t number, struct bytes exporter,
     return lane_failed(c, l, call_hello(c, l));
 }
 
-void client_lane_down(struct client *c, size_t number, uint64_t now)
+void client_lane_down(struct client *c, size_t lane, uint64_t now)
 {
-    struct lane_state *l = lane_at(c, number);
+    struct lane_state *l = lane_at(c, lane);
     c->now = now;
     if (l != NULL)
         lane_reset(c, l);
 }
 
-enum err client_receive(struct client *c, size_t number, uint8_t kind,
+enum err client_receive(struct client *c, size_t lane, uint8_t kind,
                         uint32_t id, struct bytes message, uint64_t now)
 {
-    struct lane_state *l = lane_at(c, number);
+    struct lane_state *l = lane_at(c, lane);
     if (l == NULL || l->phase == LANE_DOWN)
         return OK; /* the end of a connection that we gave up */
     TRY(begin_input(c, now));

@@ -196,6 +196,7 @@ enum err on_commit(const struct answered *a)
         return OK;
     case STATUS_AUTH:
     case STATUS_NOTFOUND:
+    case STATUS_STATE:
         cv->attached = false;
         return OK;
     default:

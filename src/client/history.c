@@ -58,7 +58,7 @@ enum err conv_notice(struct client *c, const struct conv *cv,
     if (n->account.len == sizeof e.account)
         memcpy(e.account, n->account.data, sizeof e.account);
     if (n->detail != NULL)
-        snprintf(e.detail, sizeof e.detail, "%s", n->detail);
+        (void)snprintf(e.detail, sizeof e.detail, "%s", n->detail);
     struct message_row row = {
         .conversation = cv->id,
         .seq = cv->cursor,

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TAKE_RETRY_MS (10U * MINUTE_MS)
+#define TAKE_RETRY_MS (10 * MINUTE_MS)
 #define BUSY_MIN_MS   SECOND_MS
 
 #define INTENT_COLUMNS                                                 \
@@ -24,7 +24,7 @@ static enum err intent_read(const struct sql_query *q, struct intent *out)
     i.kind = (enum intent_kind)sql_u64(q, 2);
     i.state = (enum intent_state)sql_u64(q, 3);
     i.server = (int64_t)sql_u64(q, 4);
-    snprintf(i.handle, sizeof i.handle, "%s", sql_text(q, 5));
+    (void)snprintf(i.handle, sizeof i.handle, "%s", sql_text(q, 5));
     TRY(row_copy(q, 6, i.account, sizeof i.account));
     TRY(row_copy(q, 7, i.device, sizeof i.device));
     i.has_cap = sql_bytes(q, 8).len > 0;
@@ -193,8 +193,8 @@ static enum err intent_fail(struct client *c, const struct intent *i,
     TRY(step_begin(c, "intent failed", &step));
     TRY(intent_delete(c, i->id));
     char detail[160];
-    snprintf(detail, sizeof detail, "%s%s%s", i->handle,
-             i->handle[0] != '\0' ? ": " : "", why);
+    (void)snprintf(detail, sizeof detail, "%s%s%s", i->handle,
+                   i->handle[0] != '\0' ? ": " : "", why);
     if (cv != NULL)
         TRY(conv_notice(
             c, cv,

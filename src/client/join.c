@@ -13,10 +13,10 @@
 #include <string.h>
 
 #define JOINING_AT_ONCE 4U
-#define HOLD_MS         (5U * SECOND_MS) /* the log has not come so far yet */
+#define HOLD_MS         (5 * SECOND_MS) /* the log has not come so far yet */
 #define HOLD_TRIES      4096U
 #define SMALL_GROUP     32U
-#define PATH_SPREAD_MS  (2U * SECOND_MS)
+#define PATH_SPREAD_MS  (2 * SECOND_MS)
 
 /* --- rows --- */
 
@@ -260,7 +260,8 @@ static enum err arrive(struct client *c, struct arrival *a, struct bytes plain)
         joining_member_read(&r, &m);
         TRY(take_member(c, a, &m));
     }
-    CLEANUP(buf_clear) struct buf private = buf_new(KEY_PACKAGE_MAX * 4);
+    CLEANUP(buf_clear)
+    struct buf private = buf_new((size_t)KEY_PACKAGE_MAX * 4);
     TRY(find_private(c, a, &private));
     struct sotto_join join = {
         .welcome = to_sotto(a->joining.welcome),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/messages.h"
 
+#include "base/mem.h"
 #include "client/intent.h"
 #include "client/people.h"
 #include "proto/content.h"
@@ -18,12 +19,20 @@ static bool own(const struct client *c, const struct incoming *in)
     return bytes_equal(in->account, ID_BYTES(c->profile.account));
 }
 
+/* Too large for a stack. */
+static void content_release(struct content **p)
+{
+    mem_free(*p, sizeof **p);
+    *p = NULL;
+}
+
 static enum err receive_content(struct client *c, const struct incoming *in)
 {
     const struct conv *cv = in->conv;
-    CLEANUP(buf_clear) struct buf memory = buf_new(sizeof(struct content));
-    TRY(buf_extend(&memory, sizeof(struct content)));
-    struct content *content = (struct content *)(void *)memory.data;
+    CLEANUP(content_release)
+    struct content *content = mem_alloc(sizeof *content);
+    if (content == NULL)
+        return ERR_NOMEM;
     struct bytes text = BYTES_LIT("");
     enum err err = content_read(in->envelope->body, content);
     if (err == ERR_NOMEM)

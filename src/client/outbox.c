@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/outbox.h"
 
+#include "base/mem.h"
 #include "client/apply.h"
 #include "client/groups.h"
 #include "client/pump.h"
@@ -62,12 +63,20 @@ enum err outbox_add(struct client *c, const struct conv *cv,
     return insert(c, cv, &r, body);
 }
 
+/* Too large for a stack. */
+static void content_release(struct content **p)
+{
+    mem_free(*p, sizeof **p);
+    *p = NULL;
+}
+
 enum err outbox_text(struct client *c, const struct conv *cv, struct bytes text,
                      int64_t *out_message)
 {
-    CLEANUP(buf_clear) struct buf memory = buf_new(sizeof(struct content));
-    TRY(buf_extend(&memory, sizeof(struct content)));
-    struct content *content = (struct content *)(void *)memory.data;
+    CLEANUP(content_release)
+    struct content *content = mem_alloc(sizeof *content);
+    if (content == NULL)
+        return ERR_NOMEM;
     uint8_t salt[CONTENT_SALT_SIZE];
     random_fill(c->random, salt, sizeof salt);
     content_text(content, ID_BYTES(salt), text);
@@ -132,7 +141,8 @@ static enum err tried_add(struct client *c, const struct conv *cv,
 
 /* Spends a key of the ratchet: stored with the ciphertext before the ciphertext
  * leaves, so that no key is ever used for two plaintexts. */
-static enum err encrypt(struct client *c, struct conv *cv, struct outbox_row *r)
+static enum err encrypt_row(struct client *c, struct conv *cv,
+                            struct outbox_row *r)
 {
     struct sotto_group *group = NULL;
     TRY(conv_group(c, cv, &group));
@@ -176,7 +186,7 @@ enum err outbox_pump(struct client *c, struct conv *cv)
     struct sotto_group *group = NULL;
     TRY(conv_group(c, cv, &group));
     if (r.state == OUTBOX_QUEUED || r.epoch != sotto_group_epoch(group))
-        TRY(encrypt(c, cv, &r));
+        TRY(encrypt_row(c, cv, &r));
     else
         c->counters.retried++;
     struct request q = {.append = {.access = conv_access(cv),
@@ -299,6 +309,7 @@ enum err on_message(const struct answered *a)
         return OK;
     case STATUS_AUTH:
     case STATUS_NOTFOUND: /* ended, or gone: attaching again will tell */
+    case STATUS_STATE:
         cv->attached = false;
         return OK;
     case STATUS_MALFORMED:
@@ -306,7 +317,6 @@ enum err on_message(const struct answered *a)
     case STATUS_EXISTS:
     case STATUS_LIMIT:
     case STATUS_UNSUPPORTED:
-    case STATUS_STATE:
     case STATUS_COUNT_:
         break;
     }

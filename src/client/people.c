@@ -73,8 +73,8 @@ enum err account_learn(struct client *c, struct bytes account,
     if (outcome == CHAIN_FORKED) {
         struct client_event e = {.kind = CLIENT_ACCOUNT_FROZEN};
         memcpy(e.account, account.data, sizeof e.account);
-        snprintf(e.detail, sizeof e.detail,
-                 "two states of one account have the same number");
+        (void)snprintf(e.detail, sizeof e.detail,
+                       "two states of one account have the same number");
         TRY(client_emit(c, &e));
     }
     return account_chain_save(c, chain);
@@ -89,7 +89,7 @@ static enum err person_read(const struct sql_query *q, struct person *out)
     struct person p = {0};
     TRY(row_copy(q, 0, p.account, sizeof p.account));
     p.server = (int64_t)sql_u64(q, 1);
-    snprintf(p.handle, sizeof p.handle, "%s", sql_text(q, 2));
+    (void)snprintf(p.handle, sizeof p.handle, "%s", sql_text(q, 2));
     p.pinned = sql_u64(q, 3) != 0;
     p.has_cap = sql_bytes(q, 4).len > 0;
     if (p.has_cap)

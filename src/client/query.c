@@ -233,9 +233,9 @@ enum err client_status_get(struct client *c, struct client_status *out)
     s.state = (enum client_account_state)p->state;
     memcpy(s.account, p->account, sizeof s.account);
     memcpy(s.device, p->device, sizeof s.device);
-    snprintf(s.handle, sizeof s.handle, "%s", p->handle);
+    (void)snprintf(s.handle, sizeof s.handle, "%s", p->handle);
     if (home != NULL) {
-        snprintf(s.address, sizeof s.address, "%s", home->address);
+        (void)snprintf(s.address, sizeof s.address, "%s", home->address);
         s.online =
             home->identified != NULL && home->identified->phase == LANE_READY;
     }

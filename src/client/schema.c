@@ -16,6 +16,7 @@
  *     intent       commits that somebody wants: add, remove, path, rejoin
  *     taken        KeyPackages fetched for an intent
  *     pending      the own commit that waits for its turn
+ *     reopen       subscriptions that a commit which does not count has ended
  *     leaf         when each device was added, by the server's clock
  *     key_package  private parts of what was published
  *     mail         inbox items to others, until their server took them
@@ -109,6 +110,9 @@ static const char *const steps[] = {
     " NOT NULL, uploaded INTEGER NOT NULL) STRICT;"
     "CREATE TABLE pending_intent ("
     " intent INTEGER PRIMARY KEY, conversation INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE reopen ("
+    " id INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, subscription"
+    " BLOB NOT NULL, UNIQUE (conversation, subscription)) STRICT;"
     "CREATE TABLE leaf ("
     " conversation INTEGER NOT NULL, signature_key BLOB NOT NULL, added"
     " INTEGER NOT NULL, PRIMARY KEY (conversation, signature_key)"

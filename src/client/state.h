@@ -22,9 +22,9 @@
 #include "sotto/mls.h"
 #include "sql/sql.h"
 
-#define SECOND_MS        1000U
-#define MINUTE_MS        (60U * SECOND_MS)
-#define DAY_MS           (24ULL * 60U * MINUTE_MS)
+#define SECOND_MS        1000ULL
+#define MINUTE_MS        (60 * SECOND_MS)
+#define DAY_MS           (24 * 60 * MINUTE_MS)
 #define SERVERS_MAX      64U
 #define CONVERSATION_MAX 65536U
 #define QUEUE_MAX        65536U

@@ -21,7 +21,8 @@
 
 #include <string.h>
 
-#define BUSY_MIN_MS 50U
+#define BUSY_MIN_MS    50U
+#define REOPEN_WAIT_MS (5 * SECOND_MS)
 
 struct access conv_access(const struct conv *cv)
 {
@@ -111,6 +112,12 @@ static enum err access_refused(struct client *c, struct conv *cv,
     }
     if (cv->state != CLIENT_ACTIVE)
         return OK;
+    if (answer->status == STATUS_STATE) { /* ended, by a commit that does not
+                                             count: the others reopen it */
+        cv->attached = false;
+        cv->retry_at = c->now + REOPEN_WAIT_MS;
+        return OK;
+    }
     if (answer->status == STATUS_NOTFOUND && cv->cursor > 0)
         return conv_stop(c, cv);
     return rejoin_begin(c, cv, CLIENT_REJOIN,
@@ -232,10 +239,43 @@ enum err on_ack(const struct answered *a)
     return step_commit(&step);
 }
 
+/* --- reopening --- */
+
+/* A commit that does not count has ended somebody's subscription: any member
+ * opens it again. */
+static enum err send_reopen(struct client *c, struct conv *cv)
+{
+    CLEANUP(sql_end)
+    struct sql_query row =
+        sql_query(c->db, "SELECT id, subscription FROM reopen"
+                         " WHERE conversation = ? ORDER BY id LIMIT 1");
+    sql_put_u64(&row, (uint64_t)cv->id);
+    if (!sql_next(&row))
+        return sql_finish(&row);
+    struct request q = {
+        .reopen = {.access = conv_access(cv), .target = sql_bytes(&row, 1)}};
+    return call_send(c, cv->server->anonymous,
+                     &(struct call){.task = TASK_REOPEN,
+                                    .row = cv->id,
+                                    .value = sql_u64(&row, 0)},
+                     &q);
+}
+
 enum err on_reopen(const struct answered *a)
 {
-    (void)a; /* any member may do it, and the next attach tells */
-    return OK;
+    struct client *c = a->client;
+    struct conv *cv = conv_find(c, a->call.row);
+    if (cv == NULL)
+        return OK;
+    if (a->answer->status == STATUS_BUSY)
+        return access_refused(c, cv, a->answer);
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "reopened", &step));
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(c->db, "DELETE FROM reopen WHERE id = ?");
+    sql_put_u64(&q, a->call.value);
+    TRY(sql_run(&q));
+    return step_commit(&step);
 }
 
 /* --- what a conversation does next --- */
@@ -248,6 +288,7 @@ static enum err active_pump(struct client *c, struct conv *cv)
         return send_read(c, cv);
     if (cv->acked < cv->cursor)
         TRY(send_ack(c, cv));
+    TRY(send_reopen(c, cv));
     bool busy = false;
     TRY(commit_pump(c, cv, &busy));
     return busy ? OK : outbox_pump(c, cv);

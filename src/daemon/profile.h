@@ -40,7 +40,7 @@ MUST_USE enum err profile_open(const struct profile_options *options,
                                struct profile_folder *out, struct problem *p);
 void profile_close(struct profile_folder *f);
 /* Closes the store and deletes the files, when no account came of it. */
-void profile_discard(struct profile_folder *f, const char *path);
+void profile_discard(struct profile_folder *f, const char *folder);
 
 /* Must a passphrase be asked for? */
 bool profile_wants_passphrase(const char *path);

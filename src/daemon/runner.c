@@ -12,10 +12,10 @@
 #include <string.h>
 
 #define BACKOFF_MIN_MS  500U
-#define BACKOFF_MAX_MS  (60U * 1000U)
+#define BACKOFF_MAX_MS  60000U
 #define FIRST_JITTER_MS 50U /* the two lanes do not connect together */
 #define FRAMES_MAX      (MESSAGE_MAX + (1U << 20))
-#define WAIT_MAX_MS     (3600U * 1000U)
+#define WAIT_MAX_MS     3600000U
 
 struct link {
     struct link *next;
