@@ -192,7 +192,7 @@ static void run(struct bytes program)
     assert(chain_create((struct bytes){0}, &c) == OK);
     assert(chain_extend(account.crypto, c, buf_bytes(&account.list),
                         &outcome) == OK);
-    for (size_t i = 0; i + 1 < program.len && i < 2U * STEPS_MAX; i += 2) {
+    for (size_t i = 0; i + 1 < program.len && i / 2 < STEPS_MAX; i += 2) {
         if (!step(c, &m, program.data[i], program.data[i + 1]))
             break;
     }

@@ -126,11 +126,11 @@ enum err lane_pow(struct client *c, const struct lane_state *l,
 {
     *out = (struct pow){
         .day = (uint32_t)(lane_server_time(c, l) / SECONDS_OF_DAY)};
+    const struct pow_task task = {purpose, subject, l->pow_bits};
     bool found = false;
     if (l->pow_bits > POW_BITS_MAX)
         return ERR_LIMIT;
-    TRY(pow_solve(c->crypto, purpose, subject, l->pow_bits, POW_ATTEMPTS_MAX,
-                  out, &found));
+    TRY(pow_solve(c->crypto, &task, POW_ATTEMPTS_MAX, out, &found));
     return found ? OK : ERR_LIMIT;
 }
 

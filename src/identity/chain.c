@@ -422,6 +422,7 @@ enum err chain_conflicts(const struct chain *c, struct buf *out)
     size_t count = 0;
     for (size_t i = 0; i < c->rival_count; i++) {
         struct bytes ours = chain_hash(c, c->rivals[i].version);
+        assert(ours.len == STATE_HASH_SIZE); /* there is no rival to nothing */
         memcpy(hashes[count++], c->rivals[i].hash, STATE_HASH_SIZE);
         memcpy(hashes[count++], ours.data, STATE_HASH_SIZE);
     }

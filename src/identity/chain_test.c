@@ -54,6 +54,13 @@ static enum err extend(struct chain *c, struct bytes list,
     return chain_extend(account.crypto, c, list, out);
 }
 
+static void takes(struct chain *c, struct bytes list, enum chain_outcome want)
+{
+    enum chain_outcome outcome;
+    CHECK_UINT(extend(c, list, &outcome), OK);
+    CHECK_UINT(outcome, want);
+}
+
 /* --- random chains --- */
 
 static uint32_t rnd(struct test_account *a, uint32_t below)
@@ -153,12 +160,23 @@ static enum err feed(struct chain *c, struct bytes list)
     return OK;
 }
 
-static void random_chain(uint64_t seed)
+/* Saves the account's chain and loads it again. */
+static void comes_back(const struct chain *c)
 {
-    CLEANUP(chain_free) struct chain *c = NULL;
     CLEANUP(chain_free) struct chain *loaded = NULL;
     CLEANUP(buf_clear) struct buf list = buf_new(LIST_MAX);
     CLEANUP(buf_clear) struct buf saved = buf_new(LIST_MAX);
+    CHECK_UINT(chain_save(c, &saved), OK);
+    CHECK_UINT(chain_load(account.crypto, buf_bytes(&saved), &loaded), OK);
+    CHECK_UINT(chain_list(loaded, 1, &list), OK);
+    CHECK_BYTES(buf_bytes(&list), buf_bytes(&account.list));
+    CHECK_BYTES(chain_hash(loaded, 25), chain_hash(c, 25));
+}
+
+static void random_chain(uint64_t seed)
+{
+    CLEANUP(chain_free) struct chain *c = NULL;
+    CLEANUP(buf_clear) struct buf list = buf_new(LIST_MAX);
     struct digest id;
 
     test_account_clear(&account);
@@ -179,12 +197,7 @@ static void random_chain(uint64_t seed)
     CHECK_UINT(chain_list(c, 1, &list), OK);
     CHECK_BYTES(buf_bytes(&list), buf_bytes(&account.list));
 
-    CHECK_UINT(chain_save(c, &saved), OK);
-    CHECK_UINT(chain_load(account.crypto, buf_bytes(&saved), &loaded), OK);
-    list.len = 0;
-    CHECK_UINT(chain_list(loaded, 1, &list), OK);
-    CHECK_BYTES(buf_bytes(&list), buf_bytes(&account.list));
-    CHECK_BYTES(chain_hash(loaded, 25), chain_hash(c, 25));
+    comes_back(c);
 }
 
 static void valid_chains_are_accepted(void)
@@ -247,7 +260,7 @@ static void states_left_out_or_exchanged_are_found(void)
     CHECK_UINT(test_account_new(&account, 98), OK);
     for (int i = 0; i < 8; i++)
         CHECK_UINT(push_random(), OK);
-    struct bytes states[STATES_MAX];
+    struct bytes states[STATES_MAX] = {0};
     size_t count = split(buf_bytes(&account.list), states);
     CHECK_UINT(count, 9);
     for (size_t i = 0; i + 1 < count; i++) {
@@ -285,15 +298,14 @@ static void states_must_reach_what_is_known(void)
 {
     CLEANUP(chain_free) struct chain *c = NULL;
     CLEANUP(buf_clear) struct buf list = buf_new(LIST_MAX);
-    struct bytes states[STATES_MAX];
+    struct bytes states[STATES_MAX] = {0};
     enum chain_outcome outcome;
     CHECK_UINT(account_of_three(), OK);
     CHECK_UINT(chain_create((struct bytes){0}, &c), OK);
     CHECK_UINT(split(buf_bytes(&account.list), states), 3);
     CHECK_UINT(join(states + 1, 2, &list), OK);
     CHECK_UINT(extend(c, buf_bytes(&list), &outcome), ERR_STATE);
-    CHECK_UINT(extend(c, (struct bytes){0}, &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_KNOWN);
+    takes(c, (struct bytes){0}, CHAIN_KNOWN);
 }
 
 /* A revoked device, or one with one of its keys, never joins again. */
@@ -377,37 +389,30 @@ static void a_fork_freezes_until_recovery_names_both(void)
 {
     CLEANUP(fork_clear) struct fork f = {0};
     CLEANUP(buf_clear) struct buf conflicts = buf_new(1024);
-    enum chain_outcome outcome;
     CHECK_UINT(fork_new(&f), OK);
-    CHECK_UINT(extend(f.c, buf_bytes(&f.rival), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_FORKED);
+    takes(f.c, buf_bytes(&f.rival), CHAIN_FORKED);
     CHECK(chain_frozen(f.c));
-    CHECK_UINT(extend(f.c, buf_bytes(&f.rival), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_FROZEN);
+    takes(f.c, buf_bytes(&f.rival), CHAIN_FROZEN);
 
     CHECK_UINT(push_add(0), OK); /* a new device is not accepted */
-    CHECK_UINT(extend(f.c, buf_bytes(&account.list), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_FROZEN);
+    takes(f.c, buf_bytes(&account.list), CHAIN_FROZEN);
     CHECK_UINT(chain_version(f.c), 3);
 
     CHECK_UINT(push_recovery((struct bytes){0}), OK); /* names nothing */
-    CHECK_UINT(extend(f.c, buf_bytes(&account.list), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_FROZEN);
+    takes(f.c, buf_bytes(&account.list), CHAIN_FROZEN);
     CHECK_UINT(chain_version(f.c), 3);
 
     CHECK_UINT(chain_conflicts(f.c, &conflicts), OK);
-    CHECK_UINT(conflicts.len, 2 * STATE_HASH_SIZE);
+    CHECK_UINT(conflicts.len, 2 * (size_t)STATE_HASH_SIZE);
     struct state s;
     test_account_next(&account, REASON_RECOVER, &s);
     s.conflicts = buf_bytes(&conflicts);
     CHECK_UINT(push(&s, BY_RECOVERY), OK);
-    CHECK_UINT(extend(f.c, buf_bytes(&account.list), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_RESOLVED);
+    takes(f.c, buf_bytes(&account.list), CHAIN_RESOLVED);
     CHECK(!chain_frozen(f.c));
     CHECK_UINT(chain_version(f.c), 6);
 
-    CHECK_UINT(extend(f.c, buf_bytes(&f.rival), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_KNOWN); /* that was dealt with */
+    takes(f.c, buf_bytes(&f.rival), CHAIN_KNOWN); /* that was dealt with */
 }
 
 /* Who saw the thief's side first comes over to the owner's. */
@@ -416,21 +421,19 @@ static void recovery_wins_over_the_other_side(void)
     CLEANUP(fork_clear) struct fork f = {0};
     CLEANUP(chain_free) struct chain *other = NULL;
     CLEANUP(buf_clear) struct buf conflicts = buf_new(1024);
-    struct bytes states[STATES_MAX];
+    struct bytes states[STATES_MAX] = {0};
     enum chain_outcome outcome;
     CHECK_UINT(fork_new(&f), OK);
     CHECK_UINT(split(buf_bytes(&account.list), states), 3);
     CHECK_UINT(join(states, 2, &f.rest), OK);
     CHECK_UINT(chain_create((struct bytes){0}, &other), OK);
     CHECK_UINT(extend(other, buf_bytes(&f.rest), &outcome), OK);
-    CHECK_UINT(extend(other, buf_bytes(&f.rival), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_EXTENDED);
+    takes(other, buf_bytes(&f.rival), CHAIN_EXTENDED);
 
     CHECK_UINT(extend(f.c, buf_bytes(&f.rival), &outcome), OK);
     CHECK_UINT(chain_conflicts(f.c, &conflicts), OK);
     CHECK_UINT(push_recovery(buf_bytes(&conflicts)), OK);
-    CHECK_UINT(extend(other, buf_bytes(&account.list), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_RESOLVED);
+    takes(other, buf_bytes(&account.list), CHAIN_RESOLVED);
     CHECK_UINT(chain_version(other), 4);
     CHECK_BYTES(chain_hash(other, 4), digest_bytes(&account.hash));
 }
@@ -439,13 +442,10 @@ static void recovery_wins_over_the_other_side(void)
 static void old_keys_cannot_freeze_for_ever(void)
 {
     CLEANUP(fork_clear) struct fork f = {0};
-    enum chain_outcome outcome;
     CHECK_UINT(fork_new(&f), OK);
     CHECK_UINT(push_recovery((struct bytes){0}), OK); /* knows of no fork */
-    CHECK_UINT(extend(f.c, buf_bytes(&account.list), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_EXTENDED);
-    CHECK_UINT(extend(f.c, buf_bytes(&f.rival), &outcome), OK);
-    CHECK_UINT(outcome, CHAIN_KNOWN);
+    takes(f.c, buf_bytes(&account.list), CHAIN_EXTENDED);
+    takes(f.c, buf_bytes(&f.rival), CHAIN_KNOWN);
     CHECK(!chain_frozen(f.c));
 }
 

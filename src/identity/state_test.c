@@ -385,6 +385,20 @@ static void first_states_have_one_form(void)
 
 /* --- the codec --- */
 
+/* A list of the first device alone. */
+static void device_has_its_form(struct reader *r)
+{
+    struct bytes after = reader_enter(r);
+    CHECK_BYTES(reader_raw(r, 32), BYTES_ARRAY(account.devices[0].id));
+    CHECK_BYTES(reader_raw(r, 32), BYTES_ARRAY(account.devices[0].public_key));
+    CHECK_UINT(reader_u16(r), 0x647a);
+    CHECK_BYTES(reader_vec(r), BYTES_ARRAY(account.devices[0].sealing_key));
+    CHECK_UINT(reader_u8(r), 1);  /* may authorise */
+    CHECK_UINT(reader_u32(r), 1); /* order */
+    CHECK_BYTES(reader_vec(r), LIT("a name, encrypted"));
+    reader_leave(r, after);
+}
+
 static void encoding_has_its_documented_form(void)
 {
     test_account_clear(&account);
@@ -398,15 +412,7 @@ static void encoding_has_its_documented_form(void)
     CHECK_BYTES(reader_vec(&r), LIT("example.org:7470"));
     CHECK_BYTES(reader_raw(&r, 32), BYTES_ARRAY(account.server_key));
     CHECK_UINT(reader_u32(&r), 2); /* next_order */
-    struct bytes after = reader_enter(&r);
-    CHECK_BYTES(reader_raw(&r, 32), BYTES_ARRAY(account.devices[0].id));
-    CHECK_BYTES(reader_raw(&r, 32), BYTES_ARRAY(account.devices[0].public_key));
-    CHECK_UINT(reader_u16(&r), 0x647a);
-    CHECK_BYTES(reader_vec(&r), BYTES_ARRAY(account.devices[0].sealing_key));
-    CHECK_UINT(reader_u8(&r), 1);  /* may authorise */
-    CHECK_UINT(reader_u32(&r), 1); /* order */
-    CHECK_BYTES(reader_vec(&r), LIT("a name, encrypted"));
-    reader_leave(&r, after);
+    device_has_its_form(&r);
     CHECK_UINT(reader_u8(&r), REASON_NEW);
     CHECK_UINT(reader_vec(&r).len, 0); /* conflicts */
     CHECK_BYTES(reader_vec(&r), BYTES_ARRAY(account.devices[0].id));

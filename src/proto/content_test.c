@@ -309,6 +309,7 @@ static const struct test with_vectors[] = {
 
 int main(void)
 {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
     const char *ci = getenv("CI");
     CLEANUP(buf_clear) struct buf probe = buf_new(CONTENT_MAX);
     (void)snprintf(folder, sizeof(folder), "%s/mimi-content",

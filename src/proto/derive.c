@@ -77,17 +77,16 @@ enum err pow_check(struct crypto *c, enum pow_purpose purpose,
     return zero_bits(&d) >= bits ? OK : ERR_AUTH;
 }
 
-enum err pow_solve(struct crypto *c, enum pow_purpose purpose,
-                   struct bytes subject, uint8_t bits, uint32_t attempts,
-                   struct pow *pow, bool *out_found)
+enum err pow_solve(struct crypto *c, const struct pow_task *task,
+                   uint32_t attempts, struct pow *pow, bool *out_found)
 {
     uint8_t input[POW_INPUT];
     *out_found = false;
     for (uint32_t i = 0; i < attempts; i++) {
         struct digest d;
-        pow_input(purpose, subject, *pow, input);
+        pow_input(task->purpose, task->subject, *pow, input);
         TRY(label_hash(c, LABEL_POW, PARTS(BYTES_ARRAY(input)), &d));
-        if (zero_bits(&d) >= bits) {
+        if (zero_bits(&d) >= task->bits) {
             *out_found = true;
             return OK;
         }

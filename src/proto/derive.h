@@ -38,9 +38,15 @@ MUST_USE enum err pow_check(struct crypto *c, enum pow_purpose purpose,
                             struct bytes subject, struct pow pow, uint8_t bits,
                             uint64_t server_time);
 
+/* Work that is asked for. */
+struct pow_task {
+    enum pow_purpose purpose;
+    struct bytes subject; /* [32] */
+    uint8_t bits;
+};
+
 /* Tries `attempts` nonces from pow->nonce on, and leaves it at the solution, or
  * where to go on: then *out_found is false. */
-MUST_USE enum err pow_solve(struct crypto *c, enum pow_purpose purpose,
-                            struct bytes subject, uint8_t bits,
+MUST_USE enum err pow_solve(struct crypto *c, const struct pow_task *task,
                             uint32_t attempts, struct pow *pow,
                             bool *out_found);

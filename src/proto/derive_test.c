@@ -42,13 +42,13 @@ static void ids_and_hashes_have_their_published_values(void)
 static void work_is_found_and_checked(void)
 {
     CLEANUP(crypto_free) struct crypto *c = NULL;
+    const struct pow_task task = {POW_INBOX, subject(), 10};
     struct pow pow = {DAY, 0};
     bool found = false;
     CHECK_UINT(crypto_create(&c), OK);
     for (unsigned rounds = 0; !found; rounds++) {
         CHECK(rounds < 10000);
-        CHECK_UINT(pow_solve(c, POW_INBOX, subject(), 10, 100, &pow, &found),
-                   OK);
+        CHECK_UINT(pow_solve(c, &task, 100, &pow, &found), OK);
     }
     CHECK_UINT(pow_check(c, POW_INBOX, subject(), pow, 10, NOON), OK);
     CHECK_UINT(pow_check(c, POW_INBOX, subject(), pow, 0, NOON), OK);
@@ -59,11 +59,11 @@ static void work_is_found_and_checked(void)
 static void work_is_for_one_purpose_and_subject(void)
 {
     CLEANUP(crypto_free) struct crypto *c = NULL;
+    const struct pow_task task = {POW_INBOX, subject(), 12};
     struct pow pow = {DAY, 0};
     bool found = false;
     CHECK_UINT(crypto_create(&c), OK);
-    CHECK_UINT(pow_solve(c, POW_INBOX, subject(), 12, 1U << 18, &pow, &found),
-               OK);
+    CHECK_UINT(pow_solve(c, &task, 1U << 18, &pow, &found), OK);
     CHECK(found);
     CHECK_UINT(pow_check(c, POW_KP_TAKE, subject(), pow, 12, NOON), ERR_AUTH);
     CHECK_UINT(pow_check(c, POW_INBOX, LIT("some other subject of 32 bytes.."),
@@ -79,7 +79,7 @@ static void work_lasts_until_the_end_of_the_next_day(void)
     } cases[] = {
         {NOON, OK},
         {NOON + SECONDS_OF_DAY, OK},
-        {NOON + 2U * SECONDS_OF_DAY, ERR_STATE},
+        {NOON + UINT64_C(2) * SECONDS_OF_DAY, ERR_STATE},
         {NOON - SECONDS_OF_DAY, ERR_STATE},
     };
     CLEANUP(crypto_free) struct crypto *c = NULL;

@@ -33,6 +33,18 @@ static bool has(const char *row)
     return false;
 }
 
+/* The document's words for where a method is allowed. */
+static const char *place_of(const struct method_info *m)
+{
+    if (m->kind == FRAME_EVENT)
+        return "event";
+    if (m->stage == STAGE_LOGIN)
+        return "after login";
+    if (m->lanes == 1U << LANE_ANONYMOUS)
+        return "anonymous";
+    return m->lanes == 1U << LANE_IDENTIFIED ? "identified" : "both";
+}
+
 static void names_each_method_with_its_number(void)
 {
     CHECK(document_load());
@@ -41,15 +53,8 @@ static void names_each_method_with_its_number(void)
         char row[64];
         if (m == NULL)
             continue;
-        const char *where = m->stage == STAGE_LOGIN ? "after login"
-                            : m->stage == STAGE_OPEN || n == METHOD_PING
-                                ? "both"
-                            : m->lanes == 1U << LANE_ANONYMOUS ? "anonymous"
-                                                               : "identified";
-        if (m->kind == FRAME_EVENT)
-            where = "event";
         (void)snprintf(row, sizeof(row), "| %u | `%s` | %s |", (unsigned)n,
-                       m->name, where);
+                       m->name, place_of(m));
         CHECK(has(row));
     }
 }

@@ -159,7 +159,7 @@ static void owns_nothing_between_messages(void)
 {
     CLEANUP(buf_clear) struct buf out = buf_new(MESSAGE_MAX);
     CLEANUP(deframer_clear) struct deframer d = deframer_new(MESSAGE_MAX);
-    struct message m = {FRAME_REQUEST, 1, {text, FRAGMENT_MAX * 2}};
+    struct message m = {FRAME_REQUEST, 1, {text, (size_t)2 * FRAGMENT_MAX}};
     bool ready = false;
     CHECK_UINT(frame_write(&out, &m), OK);
     struct bytes input = buf_bytes(&out);
@@ -174,7 +174,7 @@ static enum err send_and_receive(void)
 {
     CLEANUP(buf_clear) struct buf out = buf_new(MESSAGE_MAX);
     CLEANUP(deframer_clear) struct deframer d = deframer_new(MESSAGE_MAX);
-    struct message m = {FRAME_REQUEST, 1, {text, FRAGMENT_MAX * 2}};
+    struct message m = {FRAME_REQUEST, 1, {text, (size_t)2 * FRAGMENT_MAX}};
     bool ready = false;
     enum err err = frame_write(&out, &m);
     if (err != OK)

@@ -3,7 +3,7 @@
 
 #include "identity/labels.h"
 
-#define SIGNED_MAX (2U * STATE_SIZE_MAX)
+#define SIGNED_MAX ((size_t)2 * STATE_SIZE_MAX)
 
 /*
  *     struct {

@@ -107,7 +107,7 @@ static enum err port_read(struct bytes text, uint16_t *out)
 
 static enum err host_read(struct bytes text, bool bracketed, char out[HOST_MAX])
 {
-    if (text.len == 0 || text.len >= HOST_MAX)
+    if (text.len == 0 || text.len >= HOST_MAX || text.data == NULL)
         return ERR_MALFORMED;
     for (size_t i = 0; i < text.len; i++) {
         char c = lower(text.data[i]);

@@ -90,7 +90,7 @@ static size_t utf8_sequence(struct bytes b)
     uint8_t first = b.data[0];
     if (first < 0x80)
         return 1;
-    size_t len = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    size_t len = 2 + (size_t)(first >= 0xe0) + (first >= 0xf0);
     uint32_t v = first & (0x7fU >> len);
     if (first < 0xc2 || first > 0xf4 || len > b.len)
         return 0;

@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-#define VERSION        1U
-#define STATE_LIST_MAX MESSAGE_MAX
+#define VERSION 1U
 
 void joining_member_read(struct reader *r, struct joining_member *m)
 {
@@ -170,7 +169,7 @@ enum err cap_seal(struct crypto *c, const struct random *random,
                   struct bytes sealing_key, const struct cap_context *context,
                   struct bytes cap, struct buf *out)
 {
-    CLEANUP(buf_clear) struct buf aad = buf_new(2 * ID_SIZE);
+    CLEANUP(buf_clear) struct buf aad = buf_new(2 * (size_t)ID_SIZE);
     if (cap.len != CAP_SIZE)
         return ERR_INVALID;
     TRY(context_write(context, &aad));
@@ -182,7 +181,7 @@ enum err cap_open(struct crypto *c, const struct secret *sealing_key,
                   const struct cap_context *context, struct bytes sealed,
                   uint8_t out_cap[CAP_SIZE])
 {
-    CLEANUP(buf_clear) struct buf aad = buf_new(2 * ID_SIZE);
+    CLEANUP(buf_clear) struct buf aad = buf_new(2 * (size_t)ID_SIZE);
     CLEANUP(buf_clear) struct buf cap = buf_new(CAP_SIZE);
     TRY(context_write(context, &aad));
     struct sealing s = {LABEL_CAPABILITY, buf_bytes(&aad)};

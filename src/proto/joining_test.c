@@ -58,6 +58,24 @@ static enum err joining_example(struct buf *lists, struct buf *out)
     return joining_write(out, &j);
 }
 
+static void lists_are_read(const struct joining *j)
+{
+    struct joining_member m;
+    struct joining_cap cap;
+    struct reader r = reader_of(j->members);
+    joining_member_read(&r, &m);
+    CHECK_BYTES(m.contact_cap, CAP);
+    CHECK_BYTES(m.states, LIT("\x05state"));
+    joining_member_read(&r, &m);
+    CHECK_UINT(m.contact_cap.len, 0);
+    CHECK_UINT(reader_finish(&r), OK);
+    r = reader_of(j->caps);
+    joining_cap_read(&r, &cap);
+    CHECK_BYTES(cap.sub, OTHER);
+    CHECK_BYTES(cap.sealed, LIT("sealed"));
+    CHECK_UINT(reader_finish(&r), OK);
+}
+
 static void reads_what_it_wrote(void)
 {
     CLEANUP(buf_clear) struct buf lists = buf_new(1024);
@@ -67,20 +85,7 @@ static void reads_what_it_wrote(void)
     CHECK_UINT(joining_example(&lists, &plain), OK);
     CHECK_UINT(joining_read(buf_bytes(&plain), &got), OK);
     CHECK_BYTES(got.welcome, LIT("welcome"));
-    struct reader r = reader_of(got.members);
-    struct joining_member m;
-    joining_member_read(&r, &m);
-    CHECK_BYTES(m.contact_cap, CAP);
-    CHECK_BYTES(m.states, LIT("\x05state"));
-    joining_member_read(&r, &m);
-    CHECK_UINT(m.contact_cap.len, 0);
-    CHECK_UINT(reader_finish(&r), OK);
-    r = reader_of(got.caps);
-    struct joining_cap cap;
-    joining_cap_read(&r, &cap);
-    CHECK_BYTES(cap.sub, OTHER);
-    CHECK_BYTES(cap.sealed, LIT("sealed"));
-    CHECK_UINT(reader_finish(&r), OK);
+    lists_are_read(&got);
     CHECK_UINT(joining_write(&again, &got), OK);
     CHECK_BYTES(buf_bytes(&again), buf_bytes(&plain));
 

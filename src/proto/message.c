@@ -67,10 +67,12 @@ static const struct field entry_fields[] = {
 #define Q_RAW(member, size)     RAW(request, member, size)
 #define Q_VEC(member, min, max) VEC(request, member, min, max)
 #define Q_OPT(member, size)     OPT(request, member, size)
-#define Q_POW(member)           Q_UINT(member.day, 4), Q_UINT(member.nonce, 8)
+/* NOLINTBEGIN(bugprone-macro-parentheses): a member cannot have any */
+#define Q_POW(member) Q_UINT(member.day, 4), Q_UINT(member.nonce, 8)
 #define Q_ACCESS(member)                                        \
     Q_RAW(member.channel, ID_SIZE), Q_RAW(member.sub, ID_SIZE), \
         Q_RAW(member.cap, CAP_SIZE)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const struct field hello_request[] = {
     AT(FIELD_VERSION, request, hello.version, 0, 2),

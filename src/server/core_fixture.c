@@ -249,10 +249,11 @@ enum err fixture_body(struct fixture *f, uint8_t kind, const uint8_t *adds,
 enum err fixture_work(struct fixture *f, unsigned purpose, struct bytes subject,
                       struct pow *out)
 {
+    const struct pow_task task = {(enum pow_purpose)purpose, subject,
+                                  f->core_config.pow_bits};
     bool found = false;
     *out = (struct pow){.day = (uint32_t)(f->now / FIXTURE_DAY_MS)};
-    TRY(pow_solve(f->crypto, (enum pow_purpose)purpose, subject,
-                  f->core_config.pow_bits, 1U << 20, out, &found));
+    TRY(pow_solve(f->crypto, &task, 1U << 20, out, &found));
     return found ? OK : ERR_LIMIT;
 }
 

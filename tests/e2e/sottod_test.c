@@ -351,9 +351,10 @@ static enum err earn_channel(struct netclient *c, struct crypto *crypto,
         return ERR_STATE;
     struct pow *pow = &q->channel_create.pow;
     pow->day = (uint32_t)(a.hello.time / SECONDS_OF_DAY);
+    const struct pow_task task = {POW_CHANNEL_CREATE, q->channel_create.channel,
+                                  a.hello.pow_bits};
     while (!found)
-        TRY(pow_solve(crypto, POW_CHANNEL_CREATE, q->channel_create.channel,
-                      a.hello.pow_bits, 1U << 16, pow, &found));
+        TRY(pow_solve(crypto, &task, 1U << 16, pow, &found));
     return OK;
 }
 
