@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-#define PATH_EVERY_MS  (7 * DAY_MS)
+#define PATH_EVERY_MS  (7ULL * DAY_MS)
 #define PATH_JITTER_MS DAY_MS
 #define STATES_MAX     (8U << 20)
 

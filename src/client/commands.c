@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define PATH_EVERY_MS (7 * DAY_MS)
+#define PATH_EVERY_MS (7ULL * DAY_MS)
 
 /* --- the account --- */
 

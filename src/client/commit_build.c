@@ -21,7 +21,7 @@
 #define ADDS_MAX        128U
 #define REMOVES_MAX     256U
 #define INTENTS_AT_ONCE 64U
-#define SCHEDULED_MS    (5 * MINUTE_MS) /* between scheduled commits */
+#define SCHEDULED_MS    (5ULL * MINUTE_MS) /* between scheduled commits */
 #define STATES_MAX      (8U << 20)
 #define PLAIN_MAX       (JOINING_MAX - 64U)
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TAKE_RETRY_MS (10 * MINUTE_MS)
+#define TAKE_RETRY_MS (10ULL * MINUTE_MS)
 #define BUSY_MIN_MS   SECOND_MS
 
 #define INTENT_COLUMNS                                                 \

@@ -13,10 +13,10 @@
 #include <string.h>
 
 #define JOINING_AT_ONCE 4U
-#define HOLD_MS         (5 * SECOND_MS) /* the log has not come so far yet */
+#define HOLD_MS         (5ULL * SECOND_MS) /* the log has not come so far yet */
 #define HOLD_TRIES      4096U
 #define SMALL_GROUP     32U
-#define PATH_SPREAD_MS  (2 * SECOND_MS)
+#define PATH_SPREAD_MS  (2ULL * SECOND_MS)
 
 /* --- rows --- */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define MAIL_AT_ONCE  8U
-#define MAIL_RETRY_MS (10 * MINUTE_MS)
+#define MAIL_RETRY_MS (10ULL * MINUTE_MS)
 
 enum err mail_add(struct client *c, int64_t conversation, struct bytes account,
                   const struct device *device, const struct inbox_message *m)

@@ -10,9 +10,8 @@
 
 #include <string.h>
 
-#define LEAVE_SPREAD_MS                                  \
-    (10U * SECOND_MS) /* who removes the one that leaves \
-                       */
+/* Who removes the one that leaves; a one-shot command waits for longer. */
+#define LEAVE_SPREAD_MS (2ULL * SECOND_MS)
 
 static bool own(const struct client *c, const struct incoming *in)
 {

@@ -10,9 +10,9 @@
 #include <string.h>
 
 #define LIFETIME_S       (30ULL * 86400U)
-#define SKEW_S           3600U         /* others' clocks may be behind */
-#define LAST_RESORT_DAYS 15U           /* then it is replaced */
-#define KEPT_MS          (60 * DAY_MS) /* a Welcome may be under way */
+#define SKEW_S           3600U            /* others' clocks may be behind */
+#define LAST_RESORT_DAYS 15ULL            /* then it is replaced */
+#define KEPT_MS          (60ULL * DAY_MS) /* a Welcome may be under way */
 #define LOOK_AGAIN_MS    DAY_MS
 
 static enum err package_make(struct client *c, struct own_identity *own,

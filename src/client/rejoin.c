@@ -12,8 +12,8 @@
 #include <string.h>
 
 #define REJOIN_EVERY_MS  DAY_MS
-#define REJOIN_ASKED_MAX 8U               /* devices at a time */
-#define REJOIN_SPREAD_MS (10 * SECOND_MS) /* who answers it */
+#define REJOIN_ASKED_MAX 8U                  /* devices at a time */
+#define REJOIN_SPREAD_MS (10ULL * SECOND_MS) /* who answers it */
 #define REJOIN_AGE_MAX_S (30ULL * 86400U)
 
 enum err rejoin_mark(struct client *c, struct conv *cv,

@@ -24,7 +24,7 @@
 
 #define SECOND_MS        1000ULL
 #define MINUTE_MS        (60 * SECOND_MS)
-#define DAY_MS           (24 * 60 * MINUTE_MS)
+#define DAY_MS           (1440 * MINUTE_MS)
 #define SERVERS_MAX      64U
 #define CONVERSATION_MAX 65536U
 #define QUEUE_MAX        65536U

@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define BUSY_MIN_MS    50U
-#define REOPEN_WAIT_MS (5 * SECOND_MS)
+#define REOPEN_WAIT_MS (5ULL * SECOND_MS)
 
 struct access conv_access(const struct conv *cv)
 {
