@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The installed header, over the functions of the layer. */
 #include "mls/group.h"
+#include "mls/welcome.h"
 
 #include "base/mem.h"
 #include "crypto/entropy.h"

@@ -4,10 +4,9 @@
  * hand to each other; the group changes only when all is done.
  */
 #include "mls/group.h"
+#include "mls/welcome.h"
 
 #include "base/mem.h"
-#include "crypto/aead.h"
-#include "crypto/kem.h"
 #ifdef MLS_EVIL
 #include "mls/evil.h"
 #endif
@@ -345,165 +344,6 @@ static enum err complete(const struct sotto_group *g, struct draft *d,
     return epoch_set_tag(c, next, digest_bytes(&d->tag));
 }
 
-/* ---- GroupInfo and Welcome (section 12.4.3) ---- */
-
-static enum err info_extensions(struct crypto *c, const struct epoch *e,
-                                struct group_info_form form, struct buf *out)
-{
-    struct writer w = writer_to(out);
-    if (form.with_tree) {
-        CLEANUP(buf_clear) struct buf tree = buf_new(MLS_MESSAGE_MAX);
-        struct writer tw = writer_to(&tree);
-        tree_write(&tw, e->tree);
-        TRY(writer_finish(&tw));
-        extension_write(
-            &w, &(struct extension){EXTENSION_RATCHET_TREE, buf_bytes(&tree)});
-    }
-    if (form.with_external_pub) {
-        CLEANUP(buf_clear) struct buf data = buf_new(KEM_PUBLIC_MAX + 4);
-        CLEANUP(buf_clear) struct buf key = buf_new(KEM_PUBLIC_MAX);
-        CLEANUP(secret_clear) struct secret private_key = {0};
-        TRY(schedule_external(c, e->suite, &e->secrets, &private_key, &key));
-        struct writer kw = writer_to(&data);
-        writer_vec(&kw, buf_bytes(&key));
-        TRY(writer_finish(&kw));
-        extension_write(
-            &w, &(struct extension){EXTENSION_EXTERNAL_PUB, buf_bytes(&data)});
-    }
-    return writer_finish(&w);
-}
-
-enum err group_info_make(struct crypto *c, const struct epoch *e,
-                         struct group_info_form form, struct buf *out)
-{
-    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_MESSAGE_MAX);
-    CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_MESSAGE_MAX);
-    CLEANUP(buf_clear) struct buf signature = buf_new(e->suite->sign_max);
-
-    TRY(info_extensions(c, e, form, &extensions));
-    struct group_info info = {.context = e->fields,
-                              .extensions = buf_bytes(&extensions),
-                              .confirmation_tag =
-                                  digest_bytes(&e->confirmation_tag),
-                              .signer = e->keys.leaf};
-    struct writer w = writer_to(&tbs);
-    group_info_write_unsigned(&w, &info);
-    TRY(writer_finish(&w));
-    TRY(sign_with_label(c, e->suite, &e->signature_key, "GroupInfoTBS",
-                        buf_bytes(&tbs), &signature));
-    info.signature = buf_bytes(&signature);
-
-    w = writer_to(out);
-    if (form.message)
-        mls_message_write_header(&w, WIRE_GROUP_INFO);
-    group_info_write(&w, &info);
-    return writer_finish(&w);
-}
-
-static enum err seal_info(const struct sotto_group *g, const struct draft *d,
-                          struct buf *out)
-{
-    const struct epoch *next = &d->staged->next;
-    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
-    CLEANUP(secret_clear) struct secret key = {0};
-    CLEANUP(secret_clear) struct secret nonce = {0};
-    struct group_info_form form = {.with_tree = !d->ask->tree_outside};
-
-    TRY(group_info_make(g->mls->crypto, next, form, &info));
-    TRY(schedule_welcome(g->mls->crypto, next->suite, &d->joiner_secret,
-                         d->psk_secret.len > 0 ? &d->psk_secret : NULL, &key,
-                         &nonce));
-    struct aead aead = {next->suite->aead, &key, secret_expose(&nonce), {0}};
-    return aead_seal(g->mls->crypto, &aead, buf_bytes(&info), out);
-}
-
-/* The ids of the PSKs that a joiner needs, in the order of the list. */
-static enum err psk_ids_encode(const struct proposal_list *l, struct buf *out)
-{
-    struct writer w = writer_to(out);
-    for (size_t i = 0; i < l->count; i++)
-        if (l->entries[i].proposal.type == PROPOSAL_PSK)
-            psk_id_write(&w, &l->entries[i].proposal.psk);
-    return writer_finish(&w);
-}
-
-/* What all new members get, but for their path secrets. */
-struct welcome_parts {
-    struct buf psks;
-    struct buf info; /* encrypted */
-};
-
-static void welcome_parts_clear(struct welcome_parts *p)
-{
-    buf_clear(&p->psks);
-    buf_clear(&p->info);
-}
-
-static enum err secrets_encode(const struct draft *d, uint32_t leaf,
-                               const struct welcome_parts *parts,
-                               struct buf *out)
-{
-    CLEANUP(group_secrets_clear)
-    struct group_secrets gs = {.psks = buf_bytes(&parts->psks)};
-    secret_copy(&gs.joiner_secret, &d->joiner_secret);
-    const struct secret *path_secret =
-        d->staged->has_path ? treekem_secret_for(&d->path, leaf) : NULL;
-    if (path_secret != NULL) {
-        gs.has_path_secret = true;
-        secret_copy(&gs.path_secret, path_secret);
-    }
-    struct writer w = writer_to(out);
-    group_secrets_write(&w, &gs);
-    return writer_finish(&w);
-}
-
-/* Writes the EncryptedGroupSecrets of one new member. */
-static enum err seal_secrets(const struct sotto_group *g, const struct draft *d,
-                             const struct proposal_entry *add,
-                             const struct welcome_parts *parts,
-                             struct writer *w)
-{
-    struct crypto *c = g->mls->crypto;
-    const struct suite *s = g->epoch.suite;
-    const struct key_package *kp = &add->proposal.add;
-    CLEANUP(buf_clear) struct buf plain = buf_new(MLS_MESSAGE_MAX);
-    struct digest ref = {0};
-    struct seal_label label = {"Welcome", buf_bytes(&parts->info),
-                               kp->init_key};
-
-    TRY(secrets_encode(d, add->leaf, parts, &plain));
-    TRY(key_package_ref(c, s, kp->raw, &ref));
-    writer_vec(w, digest_bytes(&ref));
-    return encrypt_with_label(c, s, &g->mls->random, &label, buf_bytes(&plain),
-                              w);
-}
-
-static enum err make_welcome(const struct sotto_group *g, const struct draft *d,
-                             struct buf *out)
-{
-    CLEANUP(welcome_parts_clear)
-    struct welcome_parts parts = {buf_new(MLS_MESSAGE_MAX),
-                                  buf_new(MLS_MESSAGE_MAX)};
-    CLEANUP(buf_clear) struct buf secrets = buf_new(MLS_MESSAGE_MAX);
-    const struct proposal_list *l = &d->staged->list;
-
-    TRY(psk_ids_encode(l, &parts.psks));
-    TRY(seal_info(g, d, &parts.info));
-    struct writer w = writer_to(&secrets);
-    for (size_t i = 0; i < l->count; i++)
-        if (l->entries[i].proposal.type == PROPOSAL_ADD)
-            TRY(seal_secrets(g, d, &l->entries[i], &parts, &w));
-    TRY(writer_finish(&w));
-
-    struct welcome welcome = {.cipher_suite = (uint16_t)g->epoch.suite->id,
-                              .secrets = buf_bytes(&secrets),
-                              .encrypted_group_info = buf_bytes(&parts.info)};
-    w = writer_to(out);
-    mls_message_write_header(&w, WIRE_WELCOME);
-    welcome_write(&w, &welcome);
-    return writer_finish(&w);
-}
-
 /* ---- All of it ---- */
 
 struct outputs {
@@ -517,12 +357,25 @@ static void outputs_clear(struct outputs *o)
     buf_clear(&o->tree);
 }
 
+static enum err welcome(const struct sotto_group *g, const struct draft *d,
+                        struct buf *out)
+{
+    struct welcome_source source = {
+        .epoch = &d->staged->next,
+        .list = &d->staged->list,
+        .path = d->staged->has_path ? &d->path : NULL,
+        .joiner_secret = &d->joiner_secret,
+        .psk_secret = d->psk_secret.len > 0 ? &d->psk_secret : NULL,
+        .with_tree = !d->ask->tree_outside};
+    return welcome_make(g->mls, &source, out);
+}
+
 static enum err write_outputs(struct sotto_group *g, struct draft *d,
                               const struct authenticated_content *ac,
                               struct outputs *out)
 {
     if (d->changes.added_count > 0)
-        TRY(make_welcome(g, d, &out->welcome));
+        TRY(welcome(g, d, &out->welcome));
     if (d->ask->tree_outside) {
         struct writer w = writer_to(&out->tree);
         tree_write(&w, d->staged->next.tree);

@@ -162,6 +162,9 @@ enum err epoch_read(struct reader *r, struct epoch *out)
     TRY(digest_set(&e.interim_transcript_hash, interim));
     TRY(secret_set(&e.signature_key, signature_key));
     TRY(tree_read(s, tree, &e.tree));
+    if (e.keys.leaf >= tree_leaves(e.tree) ||
+        tree_leaf(e.tree, e.keys.leaf) == NULL)
+        return ERR_MALFORMED;
     epoch_move(out, &e);
     return OK;
 }

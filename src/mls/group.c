@@ -221,6 +221,18 @@ struct cached_proposal *cache_find_own(const struct sotto_group *g,
     return NULL;
 }
 
+enum err group_proposal_ref(const struct sotto_group *g,
+                            const struct authenticated_content *ac,
+                            struct digest *out)
+{
+    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&encoded);
+    authenticated_content_write(&w, ac);
+    TRY(writer_finish(&w));
+    return proposal_ref(g->mls->crypto, g->epoch.suite, buf_bytes(&encoded),
+                        out);
+}
+
 void cached_proposal_clear(struct cached_proposal *p)
 {
     buf_clear(&p->raw);
@@ -229,9 +241,19 @@ void cached_proposal_clear(struct cached_proposal *p)
     *p = (struct cached_proposal){0};
 }
 
+/* All members count the same proposals, so all reach the limit together: what
+ * we made and nobody has seen does not count. */
+enum err cache_check_room(const struct sotto_group *g)
+{
+    size_t seen = 0;
+    for (size_t i = 0; i < g->proposal_count; i++)
+        seen += !g->proposals[i].own_unseen;
+    return seen < PROPOSALS_CACHED_MAX ? OK : ERR_LIMIT;
+}
+
 enum err cache_reserve(struct sotto_group *g, struct cached_proposal **out)
 {
-    if (g->proposal_count == PROPOSALS_CACHED_MAX)
+    if (g->proposal_count == 2 * PROPOSALS_CACHED_MAX)
         return ERR_LIMIT;
     if (g->proposal_count == g->proposal_cap) {
         size_t cap = g->proposal_cap > 0 ? 2 * g->proposal_cap : 4;

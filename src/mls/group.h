@@ -18,7 +18,8 @@
 #include "mls/key_package.h"
 #include "mls/proposal_list.h"
 
-#define PROPOSALS_CACHED_MAX 4096U /* standalone ones, in one epoch */
+/* Standalone proposals in one epoch. */
+#define PROPOSALS_CACHED_MAX ((size_t)4096)
 #define PSKS_OFFERED_MAX     256U
 #define RESUMPTION_MAX       16U /* past epochs whose resumption PSK is kept */
 
@@ -101,6 +102,12 @@ struct cached_proposal *cache_find_raw(const struct sotto_group *g,
                                        struct bytes raw);
 struct cached_proposal *cache_find_own(const struct sotto_group *g,
                                        const struct digest *message);
+/* ERR_LIMIT when no more proposals are accepted in this epoch. */
+MUST_USE enum err cache_check_room(const struct sotto_group *g);
+/* The ProposalRef: a hash of the AuthenticatedContent (section 5.2). */
+MUST_USE enum err group_proposal_ref(const struct sotto_group *g,
+                                     const struct authenticated_content *ac,
+                                     struct digest *out);
 /* Makes room for one more and returns it; it counts when the caller raises
  * proposal_count. */
 MUST_USE enum err cache_reserve(struct sotto_group *g,
@@ -140,20 +147,11 @@ MUST_USE enum err group_propose(struct sotto_group *g,
                                 const struct sotto_proposal *p,
                                 struct buf *out);
 
-/* ---- Commits (commit.c, stage.c, process.c, join.c) ---- */
+/* ---- Commits (commit.c, welcome.c, stage.c, process.c, join.c) ---- */
 
 MUST_USE enum err group_commit(struct sotto_group *g,
                                const struct sotto_commit *commit,
                                struct sotto_commit_out *out);
-/* Writes a signed GroupInfo of an epoch: MLSMessage or the bare struct. */
-struct group_info_form {
-    bool message;
-    bool with_tree;
-    bool with_external_pub;
-};
-MUST_USE enum err group_info_make(struct crypto *c, const struct epoch *e,
-                                  struct group_info_form form, struct buf *out);
-
 /* Stages a commit by another member, whose signature is verified. `cannot`:
  * only this device cannot apply it (sotto/mls.h says what that means). */
 MUST_USE enum err group_stage(struct sotto_group *g,

@@ -13,7 +13,9 @@ struct incoming {
     struct mls_message parsed;
     struct buf plain; /* of a PrivateMessage; `ac` borrows from it */
     struct authenticated_content ac;
-    enum sotto_outcome outcome; /* 0: go on */
+    struct sender_data sender_data; /* of a PrivateMessage */
+    struct cached_proposal *cached; /* a new one, not yet counted */
+    enum sotto_outcome outcome;     /* 0: go on */
     uint64_t epoch;
     uint32_t sender;
 };
@@ -68,6 +70,7 @@ static enum err recognise(struct sotto_group *g, struct incoming *in,
         in->outcome = SOTTO_DUPLICATE;
         return OK;
     }
+    TRY(cache_check_room(g));
     TRY(buf_copy(&content, buf_bytes(&own->raw)));
     buf_give(&content, &out->content);
     own->own_unseen = false;
@@ -98,13 +101,13 @@ static enum ratchet_type ratchet_of(enum content_type type)
                                        : RATCHET_HANDSHAKE;
 }
 
-static enum err open_private(struct sotto_group *g, struct incoming *in,
-                             struct sender_data *sender)
+static enum err open_private(struct sotto_group *g, struct incoming *in)
 {
     const struct private_message *m = &in->parsed.private_message;
     const struct epoch *e = &g->epoch;
     struct crypto *c = g->mls->crypto;
     CLEANUP(message_key_clear) struct message_key key = {0};
+    struct sender_data *sender = &in->sender_data;
 
     TRY(framing_open_sender(c, e->suite, &e->secrets, m, sender));
     in->sender = sender->leaf_index;
@@ -126,26 +129,32 @@ static enum err open_private(struct sotto_group *g, struct incoming *in,
     return framing_open_private(c, e->suite, &open, &in->plain, &in->ac);
 }
 
-/* Decrypts and verifies. Only then is the key used up: what a stranger, or
- * another member, forges must not cost the true sender its message. */
+/* Decrypts and verifies, which changes nothing. */
 static enum err open_content(struct sotto_group *g, struct incoming *in)
 {
     const struct epoch *e = &g->epoch;
-    bool public = in->parsed.wire_format == WIRE_PUBLIC_MESSAGE;
-    struct sender_data sender = {0};
 
-    TRY(public ? open_public(g, in) : open_private(g, in, &sender));
+    TRY(in->parsed.wire_format == WIRE_PUBLIC_MESSAGE ? open_public(g, in)
+                                                      : open_private(g, in));
     if (in->outcome != 0)
         return OK;
     const struct leaf_node *leaf = tree_leaf(e->tree, in->sender);
     if (leaf == NULL)
         return ERR_INVALID;
-    TRY(framing_verify(g->mls->crypto, e->suite, leaf->signature_key, &in->ac,
-                       buf_bytes(&e->context)));
-    if (public)
+    return framing_verify(g->mls->crypto, e->suite, leaf->signature_key,
+                          &in->ac, buf_bytes(&e->context));
+}
+
+/* Uses up the key of a message that is authentic. Not before its signature is
+ * verified: what another member forges must not cost the true sender its
+ * message. And not when memory ran out, so that one may try again. */
+static enum err spend_key(struct sotto_group *g, const struct incoming *in)
+{
+    if (in->parsed.wire_format == WIRE_PUBLIC_MESSAGE)
         return OK;
-    return secret_tree_use(g->mls->crypto, e->ratchets, in->sender,
-                           ratchet_of(in->ac.content.type), sender.generation);
+    return secret_tree_use(g->mls->crypto, g->epoch.ratchets, in->sender,
+                           ratchet_of(in->ac.content.type),
+                           in->sender_data.generation);
 }
 
 static enum err give_copy(struct bytes from, struct sotto_buf *out)
@@ -156,40 +165,25 @@ static enum err give_copy(struct bytes from, struct sotto_buf *out)
     return OK;
 }
 
-static enum err content_ref(const struct sotto_group *g,
-                            const struct authenticated_content *ac,
-                            struct digest *out)
-{
-    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
-    struct writer w = writer_to(&encoded);
-    authenticated_content_write(&w, ac);
-    TRY(writer_finish(&w));
-    return proposal_ref(g->mls->crypto, g->epoch.suite, buf_bytes(&encoded),
-                        out);
-}
-
 /* Keeps a proposal. Whether it can be committed is known only together with
  * the rest of a list, so the commit decides. */
 static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
                               struct sotto_result *out)
 {
     struct digest ref = {0};
-    struct cached_proposal *cached = NULL;
 
-    TRY(content_ref(g, &in->ac, &ref));
+    TRY(group_proposal_ref(g, &in->ac, &ref));
     if (cache_find(g, digest_bytes(&ref)) != NULL) {
         in->outcome = SOTTO_DUPLICATE;
         return OK;
     }
+    TRY(cache_check_room(g));
     TRY(give_copy(in->ac.content.body, &out->content));
-    TRY(cache_reserve(g, &cached));
-    TRY(buf_copy(&cached->raw, in->ac.content.body));
-    cached->ref = ref;
-    cached->sender = in->sender;
-    g->proposal_count++;
-    g->proposals_dirty = true;
+    TRY(cache_reserve(g, &in->cached));
+    in->cached->ref = ref;
+    in->cached->sender = in->sender;
     in->outcome = SOTTO_PROPOSAL;
-    return OK;
+    return buf_copy(&in->cached->raw, in->ac.content.body);
 }
 
 static enum err take_commit(struct sotto_group *g, struct incoming *in,
@@ -252,7 +246,25 @@ static enum err process(struct sotto_group *g, struct incoming *in,
     TRY(open_content(g, in));
     if (in->outcome != 0)
         return OK;
-    return dispatch(g, in, out);
+    enum err err = dispatch(g, in, out);
+    if (err == ERR_NOMEM)
+        return err;
+    TRY(spend_key(g, in));
+    return err;
+}
+
+/* A proposal counts when nothing can fail any more. */
+static void settle_proposal(struct sotto_group *g, struct incoming *in,
+                            enum err err)
+{
+    if (in->cached == NULL)
+        return;
+    if (err != OK) {
+        cached_proposal_clear(in->cached);
+        return;
+    }
+    g->proposal_count++;
+    g->proposals_dirty = true;
 }
 
 enum err group_process(struct sotto_group *g, struct bytes message,
@@ -263,6 +275,7 @@ enum err group_process(struct sotto_group *g, struct bytes message,
                           .plain = buf_new(MLS_MESSAGE_MAX)};
 
     enum err err = process(g, &in, &result);
+    settle_proposal(g, &in, err);
     buf_clear(&in.plain);
     TRY(err);
     result.outcome = in.outcome;

@@ -163,19 +163,6 @@ static enum err proposal_encode(struct sotto_group *g,
     return writer_finish(&w);
 }
 
-/* The ProposalRef: a hash of the AuthenticatedContent. */
-static enum err content_ref(const struct sotto_group *g,
-                            const struct authenticated_content *ac,
-                            struct digest *out)
-{
-    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
-    struct writer w = writer_to(&encoded);
-    authenticated_content_write(&w, ac);
-    TRY(writer_finish(&w));
-    return proposal_ref(g->mls->crypto, g->epoch.suite, buf_bytes(&encoded),
-                        out);
-}
-
 static enum err propose(struct sotto_group *g, const struct sotto_proposal *p,
                         struct cached_proposal *cached, struct buf *out)
 {
@@ -189,7 +176,7 @@ static enum err propose(struct sotto_group *g, const struct sotto_proposal *p,
                          .bucket = p->bucket};
     struct authenticated_content ac = group_content(g, &o);
     TRY(sign_content(g, &ac, &signature));
-    TRY(content_ref(g, &ac, &cached->ref));
+    TRY(group_proposal_ref(g, &ac, &cached->ref));
     TRY(group_write_message(g, &ac, p->bucket, out));
     cached->sender = g->epoch.keys.leaf;
     cached->own_unseen = true;

@@ -233,6 +233,21 @@ enum sotto_err world_add(struct world *w, size_t by, size_t from, size_t to)
     return world_commit(w, by, &ask, added, count);
 }
 
+bool world_three(struct world *w, uint16_t suite, uint64_t seed)
+{
+    return world_open(w, suite, seed) == SOTTO_OK &&
+           world_found(w, 0) == SOTTO_OK && world_add(w, 0, 1, 3) == SOTTO_OK;
+}
+
+enum sotto_outcome world_outcome(struct world *w, size_t i,
+                                 const struct sotto_buf *message)
+{
+    enum sotto_outcome outcome = 0;
+    if (world_take(w, i, view_of(message), &outcome) != SOTTO_OK)
+        return 0;
+    return outcome;
+}
+
 enum sotto_err world_reload(struct world *w, size_t i)
 {
     struct member *m = &w->member[i];

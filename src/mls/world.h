@@ -61,9 +61,14 @@ enum sotto_err world_commit(struct world *w, size_t by,
                             size_t added_count);
 /* Adds members from..to-1 in one commit of member `by`. */
 enum sotto_err world_add(struct world *w, size_t by, size_t from, size_t to);
+/* A group of members 0, 1 and 2; false when that failed. */
+bool world_three(struct world *w, uint16_t suite, uint64_t seed);
 /* A member processes a message, and merges it when it is a commit. */
 enum sotto_err world_take(struct world *w, size_t i, struct sotto_bytes message,
                           enum sotto_outcome *out_outcome);
+/* The same for a message that is no error; 0 when it is one. */
+enum sotto_outcome world_outcome(struct world *w, size_t i,
+                                 const struct sotto_buf *message);
 /* Saves a member's group, forgets it and loads it again. */
 enum sotto_err world_reload(struct world *w, size_t i);
 /* Whether all members have the same epoch and authenticator. */
