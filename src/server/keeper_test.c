@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real core over the real store, in memory; the test plays net. */
+#include "server/keeper.h"
+
+#include "base/secret.h"
+#include "crypto/crypto.h"
+#include "crypto/entropy.h"
+#include "proto/message.h"
+#include "server/pipe.h"
+#include "server/store_sqlite.h"
+#include "test.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ROUNDS_MAX 500
+#define SEEN_MAX   512
+
+struct seen {
+    uint8_t op;
+    uint32_t conn;
+    uint32_t id;
+    uint16_t method;
+    uint8_t status;
+};
+
+struct world {
+    struct loop *loop;
+    struct crypto *crypto;
+    struct random random;
+    struct secret key;
+    struct store_sqlite *sqlite;
+    struct store store;
+    struct core *core;
+    struct keeper *keeper;
+    struct pipe *net;
+    struct seen seen[SEEN_MAX];
+    size_t count;
+};
+
+static void on_record(void *ctx, const struct pipe_record *r)
+{
+    struct world *w = ctx;
+    struct reader in = reader_of(r->bytes);
+    if (w->count == SEEN_MAX)
+        return;
+    struct seen *s = &w->seen[w->count++];
+    *s = (struct seen){.op = r->op, .conn = r->conn, .id = r->id};
+    s->method = reader_u16(&in);
+    s->status = reader_u8(&in);
+}
+
+static void on_ended(void *ctx, enum err err)
+{
+    (void)ctx;
+    (void)err;
+}
+
+static const struct pipe_user user = {on_record, NULL, on_ended};
+
+static void world_clear(struct world *w)
+{
+    keeper_free(&w->keeper);
+    pipe_free(&w->net);
+    core_free(&w->core);
+    store_sqlite_close(&w->sqlite);
+    crypto_free(&w->crypto);
+    secret_clear(&w->key);
+    loop_free(&w->loop);
+}
+
+static enum err world_start(struct world *w, size_t connections_max)
+{
+    const struct store_sqlite_config memory = {0};
+    int fds[2];
+    w->random = entropy_system();
+    TRY(loop_create(&w->loop, NULL));
+    TRY(crypto_create(&w->crypto));
+    secret_random(&w->key, 32, &w->random);
+    TRY(store_sqlite_open(&memory, NULL, &w->sqlite));
+    w->store = store_sqlite_store(w->sqlite);
+    const struct core_parts parts = {
+        .crypto = w->crypto,
+        .random = &w->random,
+        .store = &w->store,
+        .server_key = &w->key,
+        .config = {.connections_max = connections_max}};
+    TRY(core_create(&parts, &w->core));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0)
+        return ERR_IO;
+    enum err err = pipe_create(w->loop, fds[0], &user, w, &w->net);
+    if (err != OK) {
+        (void)close(fds[1]);
+        return err;
+    }
+    return keeper_create(w->loop, fds[1], w->core, w->store, &w->keeper);
+}
+
+static bool until(struct world *w, size_t want)
+{
+    for (int i = 0; i < ROUNDS_MAX && w->count < want; i++)
+        if (loop_round(w->loop, 20) != OK)
+            return false;
+    return w->count >= want;
+}
+
+/* What net tells of a new client. */
+static enum err put_open(struct world *w, uint32_t conn)
+{
+    static const uint8_t bytes[CORE_EXPORTER_SIZE + 8];
+    return pipe_put(w->net, &(struct pipe_record){.op = PIPE_OPEN,
+                                                  .conn = conn,
+                                                  .bytes = BYTES_ARRAY(bytes)});
+}
+
+static enum err put_op(struct world *w, uint8_t op, uint32_t conn)
+{
+    return pipe_put(w->net, &(struct pipe_record){.op = op, .conn = conn});
+}
+
+static enum err put_request(struct world *w, uint32_t conn, uint32_t id,
+                            const struct request *q)
+{
+    CLEANUP(buf_clear) struct buf bytes = buf_new(1000);
+    TRY(request_write(&bytes, q));
+    return pipe_put(w->net, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                                  .conn = conn,
+                                                  .kind = FRAME_REQUEST,
+                                                  .id = id,
+                                                  .bytes = buf_bytes(&bytes)});
+}
+
+static const uint8_t nonce[NONCE_SIZE] = {1};
+static const struct request hello = {
+    .method = METHOD_HELLO,
+    .hello = {.version = PROTOCOL_VERSION,
+              .lane = LANE_ANONYMOUS,
+              .client_nonce = {nonce, sizeof nonce}}};
+static const struct request lookup = {
+    .method = METHOD_LOOKUP,
+    .lookup = {.name = {(const uint8_t *)"nobody", 6}}};
+
+static void answers_what_net_passes_on(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    keeper_start(w.keeper);
+    CHECK(until(&w, 1));
+    CHECK_UINT(w.seen[0].op, PIPE_START);
+    CHECK_UINT(put_open(&w, 5), OK);
+    CHECK_UINT(put_request(&w, 5, 77, &hello), OK);
+    CHECK(until(&w, 2));
+    CHECK_UINT(w.seen[1].op, PIPE_MESSAGE);
+    CHECK_UINT(w.seen[1].conn, 5);
+    CHECK_UINT(w.seen[1].id, 77);
+    CHECK_UINT(w.seen[1].method, METHOD_HELLO);
+    CHECK_UINT(w.seen[1].status, STATUS_OK);
+}
+
+/* A number may belong to another client after CLOSED. */
+static void says_nothing_for_a_number_after_closed(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    for (uint32_t round = 0; round < 20; round++) {
+        CHECK_UINT(put_open(&w, 1), OK);
+        CHECK_UINT(put_request(&w, 1, round, &hello), OK);
+        CHECK_UINT(put_request(&w, 1, round, &lookup), OK);
+        CHECK_UINT(put_op(&w, PIPE_CLOSE, 1), OK);
+        size_t closed = w.count;
+        for (int i = 0; i < ROUNDS_MAX; i++) {
+            CHECK_UINT(loop_round(w.loop, 5), OK);
+            while (closed < w.count && w.seen[closed].op != PIPE_CLOSED)
+                closed++;
+            if (closed < w.count)
+                break;
+        }
+        for (int i = 0; i < 3; i++)
+            CHECK_UINT(loop_round(w.loop, 0), OK);
+        CHECK_UINT(closed, w.count - 1); /* it was the last word */
+    }
+}
+
+static void many_requests_at_once_all_get_answers(void)
+{
+    enum {
+        MANY = 300
+    };
+    CLEANUP(world_clear) struct world w = {0};
+    unsigned fine = 0;
+    CHECK_UINT(world_start(&w, 0), OK);
+    CHECK_UINT(put_open(&w, 1), OK);
+    CHECK_UINT(put_request(&w, 1, 0, &hello), OK);
+    for (uint32_t i = 1; i < MANY; i++)
+        CHECK_UINT(put_request(&w, 1, i, &lookup), OK);
+    CHECK(until(&w, MANY));
+    for (size_t i = 1; i < MANY; i++)
+        fine += w.seen[i].status == STATUS_NOTFOUND;
+    CHECK_UINT(fine, MANY - 1); /* none was told to wait */
+}
+
+static void ends_a_connection_that_it_cannot_take(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 1), OK);
+    CHECK_UINT(put_open(&w, 1), OK);
+    CHECK_UINT(put_open(&w, 2), OK);
+    CHECK(until(&w, 1));
+    CHECK_UINT(w.seen[0].op, PIPE_END);
+    CHECK_UINT(w.seen[0].conn, 2);
+    CHECK_UINT(put_op(&w, PIPE_CLOSE, 2), OK);
+    CHECK(until(&w, 2));
+    CHECK_UINT(w.seen[1].op, PIPE_CLOSED);
+}
+
+static void a_breach_of_protocol_ends_the_connection(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    CHECK_UINT(put_open(&w, 1), OK);
+    CHECK_UINT(pipe_put(w.net, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                                     .conn = 1,
+                                                     .kind = FRAME_EVENT,
+                                                     .bytes = LIT("\x00\x01")}),
+               OK);
+    CHECK(until(&w, 1));
+    CHECK_UINT(w.seen[w.count - 1].op, PIPE_END);
+}
+
+static void draining_is_passed_on_and_goodbye_ends(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    keeper_drain(w.keeper);
+    CHECK(until(&w, 1));
+    CHECK_UINT(w.seen[0].op, PIPE_DRAIN);
+    CHECK_UINT(put_op(&w, PIPE_BYE, 0), OK);
+    CHECK_UINT(loop_run(w.loop), OK);
+    CHECK_UINT(keeper_result(w.keeper, NULL), OK);
+}
+
+static void an_end_without_goodbye_is_an_error(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    struct problem p = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    pipe_free(&w.net);
+    CHECK_UINT(loop_run(w.loop), OK);
+    CHECK_UINT(keeper_result(w.keeper, &p), ERR_IO);
+    CHECK(strstr(p.detail, "network process") != NULL);
+}
+
+static void nonsense_from_net_ends_the_store(void)
+{
+    const uint8_t ops[] = {0, PIPE_START, PIPE_CLOSED, 200};
+    for (size_t i = 0; i < COUNT(ops); i++) {
+        CLEANUP(world_clear) struct world w = {0};
+        CHECK_UINT(world_start(&w, 0), OK);
+        CHECK_UINT(put_op(&w, ops[i], 0), OK);
+        CHECK_UINT(loop_run(w.loop), OK);
+        CHECK_UINT(keeper_result(w.keeper, NULL), ERR_MALFORMED);
+    }
+}
+
+static const struct test tests[] = {
+    TEST(answers_what_net_passes_on),
+    TEST(says_nothing_for_a_number_after_closed),
+    TEST(many_requests_at_once_all_get_answers),
+    TEST(ends_a_connection_that_it_cannot_take),
+    TEST(a_breach_of_protocol_ends_the_connection),
+    TEST(draining_is_passed_on_and_goodbye_ends),
+    TEST(an_end_without_goodbye_is_an_error),
+    TEST(nonsense_from_net_ends_the_store),
+};
+TEST_MAIN(tests)
