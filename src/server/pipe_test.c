@@ -184,7 +184,7 @@ static void refuses_broken_records(void)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CLEANUP(world_clear) struct world w = {0};
-        int raw = -1;
+        int raw = 0;
         CHECK_UINT(world_start(&w, &raw), OK);
         CHECK(send(raw, cases[i].data, cases[i].len, 0) ==
               (ssize_t)cases[i].len);

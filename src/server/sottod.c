@@ -109,10 +109,12 @@ static void net_start_clear(struct net_start *s)
  * system and taking it again costs page faults. */
 static void keep_memory(void)
 {
+    /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread */
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 26);
     (void)mallopt(M_TOP_PAD, 1 << 20);
+    /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
 static const int end_signals[] = {SIGTERM, SIGINT, 0};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sys/files.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -98,6 +99,7 @@ enum err file_read(const char *path, struct buf *out, struct problem *p)
 {
     CLEANUP(fd_close) int fd = -1;
     TRY(open_to_read(path, &fd, p));
+    assert(fd >= 0);
     size_t start = out->len;
     enum err err = read_all(fd, path, out, p);
     if (err != OK)

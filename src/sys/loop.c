@@ -253,7 +253,7 @@ enum err loop_signals(struct loop *loop, const int *signals,
     (void)sigemptyset(&set);
     for (size_t i = 0; signals[i] != 0; i++)
         (void)sigaddset(&set, signals[i]);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return problem_system(p, "cannot block signals");
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0)

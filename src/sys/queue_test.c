@@ -12,14 +12,14 @@ static void gives_back_what_was_added_in_order(void)
     size_t added = 0;
     size_t taken = 0;
     /* Pieces of many sizes, taken in pieces of others. */
-    for (unsigned i = 1; i < 3000; i++) {
+    for (size_t i = 1; i < 3000; i++) {
         uint8_t piece[97];
-        size_t len = i * 31U % sizeof piece;
+        size_t len = i * 31 % sizeof piece;
         for (size_t k = 0; k < len; k++)
             piece[k] = (uint8_t)(added + k);
         CHECK_UINT(queue_add(&q, (struct bytes){piece, len}), OK);
         added += len;
-        size_t drop = i * 17U % 90;
+        size_t drop = i * 17 % 90;
         struct bytes front = queue_front(&q);
         CHECK_UINT(front.len, added - taken);
         if (drop > front.len)

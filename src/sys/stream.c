@@ -41,6 +41,7 @@ enum state {
 
 struct link {
     struct link *prev, *next;
+    struct stream *owner; /* NULL: the list itself */
 };
 
 struct streams {
@@ -60,7 +61,7 @@ struct attempt {
 };
 
 struct stream {
-    struct link todo; /* first: a link is its stream */
+    struct link todo;
     struct streams *streams;
     const struct stream_user *user;
     void *ctx;
@@ -93,7 +94,7 @@ static void todo_add(struct stream *s)
     struct link *all = &s->streams->todo;
     if (s->todo.next != NULL)
         return;
-    s->todo = (struct link){all->prev, all};
+    s->todo = (struct link){all->prev, all, s};
     all->prev->next = &s->todo;
     all->prev = &s->todo;
     if (!loop_before_hooks(s->streams->loop))
@@ -457,9 +458,9 @@ static void run_todo(void *ctx)
     /* What is added meanwhile waits for the next round. */
     struct link now = all->todo;
     now.next->prev = now.prev->next = &now;
-    all->todo = (struct link){&all->todo, &all->todo};
+    all->todo = (struct link){&all->todo, &all->todo, NULL};
     while (now.next != &now) {
-        struct stream *s = (struct stream *)(void *)now.next;
+        struct stream *s = now.next->owner;
         link_remove(&s->todo);
         enter(s);
         do_todo(s);
@@ -474,7 +475,7 @@ enum err streams_create(struct loop *loop, struct streams **out_streams)
         return ERR_NOMEM;
     all->loop = loop;
     all->hook = (struct hook){.run = run_todo, .ctx = all};
-    all->todo = (struct link){&all->todo, &all->todo};
+    all->todo = (struct link){&all->todo, &all->todo, NULL};
     loop_hook_add(loop, &all->hook);
     *out_streams = all;
     return OK;

@@ -119,6 +119,7 @@ static enum err use_chain(SSL_CTX *ctx, struct bytes pem)
 }
 
 /* Keeps OpenSSL from asking for a passphrase on the terminal. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): pem_password_cb says so */
 static int no_passphrase(char *buf, int size, int writing, void *arg)
 {
     (void)buf;

@@ -3,6 +3,7 @@
 
 #include "sys/clock.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -33,10 +34,11 @@ static enum err spawn(struct sottod *s, const char *const *args)
     const char *program = getenv("SOTTOD");
     char *argv[ARGS_MAX + 2] = {NULL};
     int out[2];
+    assert(s != NULL);
     if (program == NULL || pipe2(out, O_CLOEXEC) != 0)
         return ERR_IO;
     argv[0] = strdup(program);
-    for (size_t i = 0; args[i] != NULL && i < ARGS_MAX; i++)
+    for (size_t i = 0; i < ARGS_MAX && args[i] != NULL; i++)
         argv[i + 1] = strdup(args[i]);
     s->output_len = 0;
     s->output[0] = '\0';
