@@ -2,7 +2,6 @@
 # A thin front: what happens is in meson.build and in scripts/.
 # A target's line after ## is what `make` prints about it.
 
-SEEDS ?= 300
 FUZZ_SECONDS ?= 60
 
 help: ## what can be made
@@ -20,6 +19,10 @@ build/build.ninja: | deps
 
 all: deps build/build.ninja ## build everything
 	ninja -C build
+
+demo: deps build/build.ninja ## two people talk through a server that is killed
+	@ninja -C build src/server/sottod src/cli/sotto
+	@scripts/demo
 
 test: dev-deps ## both builds, all tests, lint; the last line counts them
 	@scripts/test-all
@@ -50,5 +53,5 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 clean: ## remove the build folders
 	rm -rf build build-asan build-tsan build-fuzz build-mutants
 
-.PHONY: help deps dev-deps all test check-all test-bare mutants fuzz lint \
+.PHONY: help deps dev-deps all demo test check-all test-bare mutants fuzz lint \
 	format install clean
