@@ -2,6 +2,7 @@
 # A thin front: what happens is in meson.build and in scripts/.
 # A target's line after ## is what `make` prints about it.
 
+SEEDS ?= 300
 FUZZ_SECONDS ?= 60
 
 help: ## what can be made
@@ -35,6 +36,10 @@ check-all: dev-deps ## test, and what takes long: slow suites, mutants, fuzzing
 test-bare: ## make demo and make test on fresh Debian 12 and 13 (root)
 	@scripts/test-bare
 
+sim: dev-deps build/build.ninja ## SEEDS= random worlds of many clients
+	@ninja -C build tests/sim/sim
+	@build/tests/sim/sim -n $(SEEDS)
+
 mutants: dev-deps ## every planted fault is found by the test that it names
 	@scripts/mutants
 
@@ -53,5 +58,5 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 clean: ## remove the build folders
 	rm -rf build build-asan build-tsan build-fuzz build-mutants
 
-.PHONY: help deps dev-deps all demo test check-all test-bare mutants fuzz lint \
-	format install clean
+.PHONY: help deps dev-deps all demo test check-all test-bare sim mutants fuzz \
+	lint format install clean

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What must hold once the network has healed:
+ *
+ *   - each accepted text is on every device of its conversation exactly once,
+ *     and all devices have the same texts at the same places of the log;
+ *   - a device lacks only what lies before it joined (or joined again);
+ *   - the members of a conversation agree on epoch and authenticator;
+ *   - the server holds no entry that everybody has acknowledged;
+ *   - nothing was skipped without a cause (world.c looks at the events).
+ */
+#include "world.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONVERSATIONS_MAX 64U
+#define ROWS_MAX          2048U
+#define SETTLE_DAYS       6U
+#define CHANNEL_SIZE      32U
+#define AUTHENTICATOR_MAX 64U
+
+struct row {
+    uint64_t seq;
+    char text[TEXT_SIZE];
+};
+
+/* A conversation as one device sees it. */
+struct view {
+    unsigned device;
+    int64_t id;
+    uint8_t channel[CHANNEL_SIZE];
+    enum client_conversation_state state;
+    uint64_t cursor;
+    uint64_t epoch;
+    uint8_t authenticator[AUTHENTICATOR_MAX];
+    uint64_t since; /* it must have all texts after this place */
+    struct row *rows;
+    size_t row_count;
+};
+
+struct views {
+    struct world *w;
+    struct device *d;
+    struct view list[CONVERSATIONS_MAX];
+    size_t count;
+};
+
+static enum err add_row(void *ctx, const struct client_message *m)
+{
+    struct view *v = ctx;
+    if (m->kind == CLIENT_NOTICE &&
+        (m->event == CLIENT_REJOINED || m->event == CLIENT_CONVERSATION) &&
+        m->seq > v->since)
+        v->since = m->seq;
+    if (m->kind != CLIENT_TEXT || m->seq == 0 || v->row_count == ROWS_MAX)
+        return OK;
+    struct row *row = &v->rows[v->row_count++];
+    row->seq = m->seq;
+    size_t len = m->text.len < TEXT_SIZE - 1 ? m->text.len : TEXT_SIZE - 1;
+    memcpy(row->text, m->text.data, len);
+    row->text[len] = '\0';
+    return OK;
+}
+
+static enum err add_view(void *ctx, const struct client_conversation *c)
+{
+    struct views *views = ctx;
+    if (views->count == CONVERSATIONS_MAX || c->channel.len != CHANNEL_SIZE)
+        return OK;
+    struct view *v = &views->list[views->count++];
+    *v = (struct view){.device = views->d->index,
+                       .id = c->id,
+                       .state = c->state,
+                       .cursor = c->cursor,
+                       .epoch = c->epoch,
+                       .rows = calloc(ROWS_MAX, sizeof(struct row))};
+    if (v->rows == NULL)
+        abort();
+    memcpy(v->channel, c->channel.data, CHANNEL_SIZE);
+    size_t len = c->epoch_authenticator.len;
+    if (len > 0 && len <= AUTHENTICATOR_MAX)
+        memcpy(v->authenticator, c->epoch_authenticator.data, len);
+    return OK;
+}
+
+static void views_read(struct world *w, struct views *views)
+{
+    views->w = w;
+    for (unsigned i = 0; i < w->device_count; i++) {
+        struct device *d = &w->devices[i];
+        views->d = d;
+        struct client_visitor v = {.conversation = add_view, .ctx = views};
+        size_t before = views->count;
+        if (client_conversations(d->client, &v) != OK)
+            world_fail(w, "%s: cannot list its conversations", d->name);
+        for (size_t j = before; j < views->count; j++) {
+            struct client_visitor log = {.message = add_row,
+                                         .ctx = &views->list[j]};
+            if (client_log(d->client, views->list[j].id, &log) != OK)
+                world_fail(w, "%s: cannot read its log", d->name);
+        }
+    }
+}
+
+/* --- Settling ------------------------------------------------------------ */
+
+static enum err is_busy(void *ctx, const struct client_conversation *c)
+{
+    bool *busy = ctx;
+    *busy |= c->queued > 0 || c->state == CLIENT_CREATING ||
+             c->state == CLIENT_REJOINING;
+    return OK;
+}
+
+static bool device_settled(struct device *d)
+{
+    struct client_status status;
+    bool busy = false;
+    struct client_visitor v = {.conversation = is_busy, .ctx = &busy};
+    if (d->client == NULL || client_status_get(d->client, &status) != OK ||
+        client_conversations(d->client, &v) != OK)
+        return false;
+    return !busy && status.state == CLIENT_READY && status.online &&
+           status.synced && status.queued == 0 && status.busy == 0;
+}
+
+void world_settle(struct world *w)
+{
+    w->calm = true;
+    w->full = false;
+    disk_set_full(w->server.disk, false);
+    for (unsigned i = 0; i < w->device_count; i++)
+        w->devices[i].offline_until = 0;
+    uint64_t end = w->now + (uint64_t)SETTLE_DAYS * DAY;
+    for (bool settled = false; !settled && w->now < end && w->failed == 0;) {
+        world_run(w, w->now + 10 * MINUTE);
+        settled = true;
+        for (unsigned i = 0; i < w->device_count; i++)
+            settled = settled && device_settled(&w->devices[i]);
+        if (settled) /* what the others sent last is still on its way */
+            world_run(w, w->now + 10 * MINUTE);
+        for (unsigned i = 0; i < w->device_count; i++)
+            settled = settled && device_settled(&w->devices[i]);
+    }
+    for (unsigned i = 0; i < w->device_count && w->failed == 0; i++) {
+        struct device *d = &w->devices[i];
+        if (!device_settled(d))
+            world_fail(w, "%s: still busy after %u days", d->name, SETTLE_DAYS);
+        if (d->client != NULL) {
+            struct client_counters c = client_counters(d->client);
+            w->points[POINT_BEHIND] += c.behind + d->counters.behind;
+            w->points[POINT_RETRY] += c.retried + d->counters.retried;
+            w->points[POINT_RACE] += c.lost_races + d->counters.lost_races;
+            w->points[POINT_DUPLICATE] += c.duplicates + d->counters.duplicates;
+        }
+    }
+}
+
+/* --- Comparing ----------------------------------------------------------- */
+
+static const struct row *row_at(const struct view *v, uint64_t seq)
+{
+    for (size_t i = 0; i < v->row_count; i++) {
+        if (v->rows[i].seq == seq)
+            return &v->rows[i];
+    }
+    return NULL;
+}
+
+static void check_view(struct world *w, const struct view *v)
+{
+    const char *name = w->devices[v->device].name;
+    for (size_t i = 0; i < v->row_count; i++) {
+        if (i > 0 && v->rows[i].seq <= v->rows[i - 1].seq)
+            world_fail(w, "%s: '%s' is out of order", name, v->rows[i].text);
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(v->rows[i].text, v->rows[j].text) == 0)
+                world_fail(w, "%s: '%s' is there twice", name, v->rows[i].text);
+        }
+    }
+}
+
+/* `a` must have what `b` has, in the time in which both were members. */
+static void check_pair(struct world *w, const struct view *a,
+                       const struct view *b)
+{
+    const char *name = w->devices[a->device].name;
+    if (a->state == CLIENT_ACTIVE && b->state == CLIENT_ACTIVE &&
+        (a->epoch != b->epoch ||
+         memcmp(a->authenticator, b->authenticator, AUTHENTICATOR_MAX) != 0))
+        world_fail(w, "%s and %s: epochs %llu and %llu do not agree", name,
+                   w->devices[b->device].name, (unsigned long long)a->epoch,
+                   (unsigned long long)b->epoch);
+    for (size_t i = 0; i < b->row_count; i++) {
+        const struct row *theirs = &b->rows[i];
+        const struct row *ours = row_at(a, theirs->seq);
+        if (ours == NULL && theirs->seq > a->since && theirs->seq <= a->cursor)
+            world_fail(w, "%s lacks '%s' at %llu, which %s has", name,
+                       theirs->text, (unsigned long long)theirs->seq,
+                       w->devices[b->device].name);
+        if (ours != NULL && strcmp(ours->text, theirs->text) != 0)
+            world_fail(w, "%s and %s have '%s' and '%s' at %llu", name,
+                       w->devices[b->device].name, ours->text, theirs->text,
+                       (unsigned long long)theirs->seq);
+    }
+}
+
+/* A text that was taken from a person is in the log, or its sender knows that
+ * it will never be. */
+struct fate {
+    bool found;
+    bool accepted;
+    bool failed;
+};
+
+static enum err find_fate(void *ctx, const struct client_message *m)
+{
+    struct fate *f = ctx;
+    *f = (struct fate){true, m->seq > 0, m->failed};
+    return OK;
+}
+
+static void check_sent(struct world *w, const struct sent *s)
+{
+    struct device *d = &w->devices[s->device];
+    struct fate f = {0};
+    struct client_visitor v = {.message = find_fate, .ctx = &f};
+    enum err err = client_message_get(d->client, s->message, &v);
+    if (d->restored)
+        return; /* its person went back in time */
+    if (err != OK || !f.found)
+        world_fail(w, "%s: '%s' was accepted and is gone", d->name, s->text);
+    else if (!f.accepted && !f.failed)
+        world_fail(w, "%s: '%s' was never sent", d->name, s->text);
+}
+
+/* Nobody is behind, so nothing may be left. */
+static void check_server(struct world *w)
+{
+    struct problem problem = {0};
+    if (store_sqlite_check(w->server.sqlite, &problem) != OK)
+        world_fail(w, "server: its store is damaged: %s", problem.detail);
+}
+
+void world_check(struct world *w)
+{
+    struct views *views = calloc(1, sizeof(*views));
+    if (views == NULL)
+        abort();
+    views_read(w, views);
+    for (size_t i = 0; i < views->count; i++) {
+        const struct view *a = &views->list[i];
+        check_view(w, a);
+        for (size_t j = 0; j < views->count; j++) {
+            const struct view *b = &views->list[j];
+            if (i != j && memcmp(a->channel, b->channel, CHANNEL_SIZE) == 0)
+                check_pair(w, a, b);
+        }
+    }
+    for (unsigned i = 0; i < w->sent_count; i++)
+        check_sent(w, &w->sent[i]);
+    check_server(w);
+    for (size_t i = 0; i < views->count; i++)
+        free(views->list[i].rows);
+    free(views);
+}

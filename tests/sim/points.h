@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a batch of runs has to meet often enough, or the runs prove nothing: a
+ * row each in points.c. Crash points are known by the name of the transaction
+ * and the side of its commit.
+ */
+#pragma once
+
+#include "sql/sql.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum point {
+    POINT_BEHIND,
+    POINT_RETRY,
+    POINT_RACE,
+    POINT_REJOIN,
+    POINT_DUPLICATE,
+    POINT_CUT,
+    POINT_DEVICE_CRASH,
+    POINT_SERVER_CRASH,
+    POINT_RESTORED,
+    POINT_DISK_FULL,
+    POINT_CRASHES, /* the first crash point; two for each transaction */
+};
+
+#define POINTS_MAX 160U
+
+/* Returns POINTS_MAX when the table has no such transaction. */
+size_t point_of_crash(bool server, const char *transaction,
+                      enum sql_point side);
+
+/* Returns NULL past the last. */
+const char *point_name(size_t point, char out[64]);
+
+/* Too few worlds meet it for a minimum. */
+bool point_is_seldom(size_t point);
+size_t point_count(void);

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A world in one process: devices with the real client and its real database,
+ * the real server core with its real store, a network and a clock. One seed
+ * decides everything, so a run can be had again.
+ *
+ *     devices  --messages-->  network  --messages-->  core --> store
+ *     (client, sql, disk)     (delays, cuts)          (disk)
+ *
+ * Anybody may crash between any two transactions of its database (and at any
+ * other moment): it then loses its memory and what its disk had not synced,
+ * and starts again a little later. Connections keep their order, as TLS does;
+ * what a cut loses, both ends lose at their own moments.
+ */
+#pragma once
+
+#include "disk.h"
+#include "points.h"
+
+#include "base/buf.h"
+#include "base/secret.h"
+#include "client/client.h"
+#include "crypto/crypto.h"
+#include "crypto/entropy.h"
+#include "server/core.h"
+#include "server/store_sqlite.h"
+#include "sql/sql.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEVICES_MAX 6U
+#define LANES_MAX   4U
+#define SENT_MAX    512U
+#define TEXT_SIZE   24U
+
+#define SECOND 1000U
+#define MINUTE (60U * SECOND)
+#define DAY    (24U * 60U * MINUTE)
+
+/* One device's connection of one lane. */
+struct link {
+    bool up;
+    bool connecting;
+    uint32_t conn;      /* its number at the core */
+    uint64_t to_server; /* when the last message under way arrives */
+    uint64_t to_client;
+};
+
+struct device {
+    struct world *world;
+    unsigned index;
+    char name[16]; /* handle, and VFS */
+    struct disk *disk;
+    struct sql *db;
+    struct client *client; /* NULL while it is down */
+    uint64_t down_until;
+    uint64_t offline_until; /* the network is away; the device runs */
+    int64_t skew;           /* of its clock, in ms */
+    uint64_t next_tick;
+    bool crash_now; /* a crash point was hit during the call */
+    bool registered;
+    bool backed_up;
+    bool restored;     /* an old copy of its store was put back, ever */
+    uint64_t rejoined; /* times */
+    struct link links[LANES_MAX];
+    struct client_counters counters; /* of its earlier lives */
+};
+
+struct server {
+    struct disk *disk;
+    struct store_sqlite *sqlite;
+    struct store store;
+    struct core *core; /* NULL while it is down */
+    uint64_t down_until;
+    bool flush_planned;
+    bool crash_now;
+};
+
+/* A text that a device accepted from its person. */
+struct sent {
+    char text[TEXT_SIZE];
+    unsigned device;
+    int64_t conversation; /* of that device */
+    int64_t message;
+};
+
+struct world {
+    uint64_t seed;
+    uint64_t now;
+    uint64_t random;
+    struct entropy_seeded entropy;
+    struct random source;
+    struct crypto *crypto;
+    struct secret server_key;
+    struct server server;
+    struct device devices[DEVICES_MAX];
+    unsigned device_count;
+    struct sent sent[SENT_MAX];
+    unsigned sent_count;
+    uint32_t next_conn;
+    uint64_t next_order;
+    struct happening **heap; /* what is to come, the soonest first */
+    size_t heap_len;
+    size_t heap_cap;
+    bool calm;      /* no more faults: the network has healed */
+    size_t focus;   /* this crash point is taken once in two */
+    unsigned crash; /* a crash point is taken once in so many; 0: never */
+    bool full;      /* the server's disk */
+    bool trace;
+    uint64_t failed; /* failed checks; each was printed */
+    uint64_t *points;
+};
+
+MUST_USE enum err world_create(uint64_t seed, bool trace, uint64_t *points,
+                               struct world **out);
+void world_free(struct world **w);
+
+/* Handles what comes until virtual time `until`. */
+void world_run(struct world *w, uint64_t until);
+
+/* A number below `n`; true once in `n`. */
+uint64_t world_random(struct world *w, uint64_t n);
+bool world_chance(struct world *w, uint64_t n);
+
+void world_meet(struct world *w, enum point point);
+void world_trace(const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void world_fail(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Sends what the client has to say, after a command was given to it. */
+void device_pump(struct world *w, struct device *d);
+uint64_t device_time(const struct world *w, const struct device *d);
+void device_crash(struct world *w, struct device *d);
+void device_cut(struct world *w, struct device *d);
+void server_crash(struct world *w);
+
+/* Puts back the store as it was at the last backup (made when there is none).
+ */
+void device_backup(struct world *w, struct device *d);
+void device_restore(struct world *w, struct device *d);
+
+/* The random life of the devices (life.c): plans it, and does a step of it. */
+void life_plan(struct world *w);
+void life_step(struct world *w, struct device *d);
+void life_at(struct world *w, struct device *d, uint64_t at);
+
+/* Heals the network, waits until nothing is left to do, and compares what all
+ * sides hold. */
+void world_settle(struct world *w);
+void world_check(struct world *w);
