@@ -159,6 +159,10 @@ static enum err encrypt_row(struct client *c, struct conv *cv,
     TRY(err_of_sotto(sotto_group_protect(
         group, (struct sotto_bytes){0}, to_sotto(buf_bytes(&plain)), 0, &out)));
     TRY(buf_copy(&r->ciphertext, from_sotto_buf(&out)));
+#ifdef CONTROL_LEAK /* tests/e2e/seizure: a leak that its search must find */
+    memcpy(r->ciphertext.data + r->ciphertext.len - r->body.len, r->body.data,
+           r->body.len);
+#endif
     r->epoch = sotto_group_epoch(group);
     TRY(tried_add(c, cv, r));
     CLEANUP(sql_end)
