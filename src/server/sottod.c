@@ -15,6 +15,7 @@
  */
 #include "crypto/entropy.h"
 #include "crypto/hash.h"
+#include "proto/derive.h"
 #include "proto/invite.h"
 #include "server/home.h"
 #include "server/keeper.h"
@@ -46,7 +47,9 @@ struct options {
     const char *key;
     const char *port_file;
     enum log_level log_level;
+    unsigned pow_bits;
     bool open_registration;
+    bool no_limits;
     bool help;
     bool version;
 };
@@ -60,6 +63,18 @@ static enum err parse_level(const char *text, void *field, struct problem *p)
                        text);
 }
 
+static enum err parse_pow_bits(const char *text, void *field, struct problem *p)
+{
+    unsigned bits = 0;
+    if (setting_number(text, &bits, NULL) != OK || bits < 1 ||
+        bits > POW_BITS_MAX)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "\"%.40s\" is no number from 1 to %u", text,
+                           POW_BITS_MAX);
+    *(unsigned *)field = bits;
+    return OK;
+}
+
 static const struct setting table[] = {
     {"data", "DIR", NULL, "the data folder; made when it is not there",
      setting_text, offsetof(struct options, data)},
@@ -71,6 +86,10 @@ static const struct setting table[] = {
      offsetof(struct options, key)},
     {"open-registration", NULL, NULL, "accounts need no invite", setting_flag,
      offsetof(struct options, open_registration)},
+    {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 40",
+     parse_pow_bits, offsetof(struct options, pow_bits)},
+    {"no-limits", NULL, NULL, "bound no rates; only for measurements",
+     setting_flag, offsetof(struct options, no_limits)},
     {"port-file", "FILE", NULL, "where to write the port once ready",
      setting_text, offsetof(struct options, port_file)},
     {"log-level", "LEVEL", "info", "error, warn, info or debug", parse_level,
@@ -183,6 +202,17 @@ static void server_close(struct server *s)
     crypto_free(&s->crypto);
 }
 
+static const struct core_limits no_limits = {
+    .subscription_appends = UINT32_MAX,
+    .subscription_commits = UINT32_MAX,
+    .subscription_bytes = UINT32_MAX,
+    .channel_appends = UINT32_MAX,
+    .channel_commits = UINT32_MAX,
+    .channel_bytes = UINT32_MAX,
+    .remote_requests = UINT32_MAX,
+    .remote_stranger_tasks = UINT32_MAX,
+};
+
 static enum err server_open(const struct options *o, bool existing,
                             struct server *s, struct problem *p)
 {
@@ -201,7 +231,10 @@ static enum err server_open(const struct options *o, bool existing,
         .random = &s->random,
         .store = &s->store,
         .server_key = &s->key,
-        .config = {.open_registration = o->open_registration},
+        .config = {.open_registration = o->open_registration,
+                   .pow_bits = (uint8_t)o->pow_bits,
+                   .limits =
+                       o->no_limits ? no_limits : (struct core_limits){0}},
     };
     enum err err = core_create(&parts, &s->core);
     if (err != OK)

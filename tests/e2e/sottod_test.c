@@ -199,6 +199,51 @@ static void check_finds_a_sound_store_sound(void)
     CHECK(said(&s, "no fault found"));
 }
 
+/* Makes the number-th channel; STATUS_COUNT_ when there is no answer. */
+static unsigned create_channel(struct netclient *c, struct crypto *crypto,
+                               uint8_t number)
+{
+    const uint8_t id[ID_SIZE] = {number};
+    const struct pow_task task = {POW_CHANNEL_CREATE, BYTES_ARRAY(id), 1};
+    struct request q = {.method = METHOD_CHANNEL_CREATE,
+                        .channel_create = {.channel = BYTES_ARRAY(id),
+                                           .sub = BYTES_ARRAY(id),
+                                           .cap_hash = BYTES_ARRAY(id)}};
+    struct answer a;
+    bool found = false;
+    q.channel_create.pow.day =
+        (uint32_t)(clock_wall_ms() / 1000 / SECONDS_OF_DAY);
+    if (pow_solve(crypto, &task, 1000, &q.channel_create.pow, &found) != OK ||
+        netclient_ask(c, &q, &a) != OK)
+        return STATUS_COUNT_;
+    return a.status;
+}
+
+static void without_limits_strangers_are_not_told_to_wait(void)
+{
+    const char *const options[][4] = {
+        {"--pow-bits", "1", NULL},
+        {"--pow-bits", "1", "--no-limits", NULL},
+    };
+    CLEANUP(crypto_clear) struct crypto *crypto = NULL;
+    CHECK_UINT(crypto_create(&crypto), OK);
+    for (size_t i = 0; i < COUNT(options); i++) {
+        CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+        CLEANUP(netclient_close) struct netclient c = {0};
+        CHECK_UINT(sottod_prepare(&s), OK);
+        CHECK_UINT(sottod_start(&s, options[i]), OK);
+        CHECK_UINT(netclient_connect(&c, &s.address), OK);
+        CHECK_UINT(netclient_hello(&c, LANE_ANONYMOUS, NULL), OK);
+        unsigned busy = 0;
+        for (unsigned n = 0; n < 250; n++) { /* a minute may begin meanwhile */
+            unsigned status = create_channel(&c, crypto, (uint8_t)n);
+            CHECK(status == STATUS_OK || status == STATUS_BUSY);
+            busy += status == STATUS_BUSY;
+        }
+        CHECK((busy > 0) == (i == 0));
+    }
+}
+
 /* ---- In trouble ---- */
 
 static void a_second_server_on_the_folder_is_refused(void)
@@ -307,6 +352,8 @@ static void wrong_words_are_refused(void)
         {{"--dat", s.data, NULL}, "unknown option --dat"},
         {{"--data", s.data, "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
         {{"--log-level", "loud", NULL}, "no log level"},
+        {{"--pow-bits", "0", NULL}, "from 1 to 40"},
+        {{"--pow-bits", "41", NULL}, "from 1 to 40"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CHECK_UINT((unsigned)sottod_run(&s, cases[i].args), 2);
@@ -428,6 +475,7 @@ static const struct test tests[] = {
     TEST(the_port_file_names_the_port),
     TEST(makes_invites_while_it_runs),
     TEST(check_finds_a_sound_store_sound),
+    TEST(without_limits_strangers_are_not_told_to_wait),
     TEST(a_second_server_on_the_folder_is_refused),
     TEST(a_port_in_use_is_said),
     TEST(a_folder_that_is_no_good_is_said),
