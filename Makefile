@@ -52,6 +52,9 @@ lint: dev-deps ## the rules of the style that a script can check
 format: dev-deps ## lay out all C files
 	@git ls-files '*.c' '*.h' | xargs clang-format-19 -i
 
+bench: all ## a line per figure: name, value, unit (some minutes)
+	@for name in crypto mls; do build/bench/bench_$$name || exit 1; done
+
 install: all ## install the programs and man pages (DESTDIR= for a package)
 	meson install -C build --no-rebuild
 
@@ -59,4 +62,4 @@ clean: ## remove the build folders
 	rm -rf build build-asan build-tsan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all demo test check-all test-bare sim mutants fuzz \
-	lint format install clean
+	lint bench format install clean

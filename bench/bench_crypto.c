@@ -7,9 +7,10 @@
 #include "crypto/kem.h"
 #include "crypto/sign.h"
 
+#include "report.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define TEXT_SIZE 1024U
 #define OUT_MAX   4096U
@@ -132,26 +133,23 @@ static const struct {
     {"hpke_seal_32B", run_hpke, 500},       {"forget", run_forget, 2000},
 };
 
-static double cpu_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 /* The best of some rounds: what disturbs only ever adds. */
 static enum err measure(struct bench *b, const struct suite *s, size_t row)
 {
+    char name[80];
     double best = 0;
+    unsigned count = report_scale(rows[row].count, 2);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        double start = cpu_ns();
-        for (unsigned i = 0; i < rows[row].count; i++)
+        double start = report_cpu();
+        for (unsigned i = 0; i < count; i++)
             TRY(rows[row].run(b));
-        double each = (cpu_ns() - start) / rows[row].count;
+        double each = (report_cpu() - start) / count * 1e9;
         if (round == 0 || each < best)
             best = each;
     }
-    printf("crypto_%04x_%s\t%.0f\tns\n", (unsigned)s->id, rows[row].name, best);
+    (void)snprintf(name, sizeof name, "crypto_%04x_%s", (unsigned)s->id,
+                   rows[row].name);
+    report(name, best, "ns");
     return OK;
 }
 
