@@ -53,7 +53,9 @@ format: dev-deps ## lay out all C files
 	@git ls-files '*.c' '*.h' | xargs clang-format-19 -i
 
 bench: all ## a line per figure: name, value, unit (some minutes)
-	@for name in crypto mls; do build/bench/bench_$$name || exit 1; done
+	@for name in crypto mls server; do \
+	    SOTTOD=build/src/server/sottod build/bench/bench_$$name || exit 1; \
+	done
 
 install: all ## install the programs and man pages (DESTDIR= for a package)
 	meson install -C build --no-rebuild

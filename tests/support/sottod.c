@@ -20,8 +20,14 @@
 
 enum err sottod_prepare(struct sottod *s)
 {
-    *s = (struct sottod){.dir = "/tmp/sotto-e2e-XXXXXX", .out = -1};
-    if (mkdtemp(s->dir) == NULL) {
+    return sottod_prepare_in(s, "/tmp");
+}
+
+enum err sottod_prepare_in(struct sottod *s, const char *place)
+{
+    *s = (struct sottod){.out = -1};
+    int len = snprintf(s->dir, sizeof s->dir, "%s/sotto-e2e-XXXXXX", place);
+    if (len < 0 || (size_t)len >= sizeof s->dir || mkdtemp(s->dir) == NULL) {
         s->dir[0] = '\0';
         return ERR_IO;
     }

@@ -22,8 +22,10 @@ struct sottod {
     struct net_name address;
 };
 
-/* Makes the folder; the server's data folder will be `data` in it. */
+/* Makes the folder; the server's data folder will be `data` in it. It is in
+ * /tmp, or in a place of the caller's choice (a short path). */
 MUST_USE enum err sottod_prepare(struct sottod *s);
+MUST_USE enum err sottod_prepare_in(struct sottod *s, const char *place);
 
 /* Runs the program with `args` (ends with NULL) and waits for its end, at most
  * ten seconds. Returns its exit status, or -1; `output` has what it said. */
