@@ -71,10 +71,18 @@ static bool pin(pid_t pid, int core)
     return sched_setaffinity(pid, sizeof set, &set) == 0;
 }
 
-static enum err server_start(struct sottod *s)
+static enum err server_start(struct sottod *s, struct problem *p)
 {
-    TRY(sottod_prepare_in(s, place()));
-    TRY(sottod_start(s, options));
+    if (getenv("SOTTOD") == NULL)
+        return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
+                           "$SOTTOD must name the server's program");
+    enum err err = sottod_prepare_in(s, place());
+    if (err == OK)
+        err = sottod_start(s, options);
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM,
+                           "cannot start the server in %s: %.100s", place(),
+                           s->output);
     if (!pin(s->pid, SERVER_CORE) || !pin(s->net_pid, SERVER_CORE) ||
         !pin(0, LOAD_CORE))
         printf("# the processes share their cores\n");
@@ -198,7 +206,7 @@ static enum err bench_append(const struct variant *v, struct problem *p)
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
     CLEANUP(load_close) struct load *load = NULL;
     CLEANUP(totals_clear) struct totals t = {0};
-    TRY(server_start(&s));
+    TRY(server_start(&s, p));
     const struct load_plan plan = {.server = s.address,
                                    .clients = v->senders,
                                    .channels = v->channels,
@@ -222,7 +230,7 @@ static enum err bench_idle(bool identified, struct problem *p)
     CLEANUP(load_close) struct load *load = NULL;
     unsigned count = report_scale(2000, 20);
     char name[80];
-    TRY(server_start(&s));
+    TRY(server_start(&s, p));
     double net = memory_of(s.net_pid);
     double store = memory_of(s.pid);
     const struct load_plan plan = {.server = s.address,
@@ -271,6 +279,7 @@ int main(void)
         file_system(place()), place());
     enum err err = run_all(&p);
     if (err != OK)
-        (void)fprintf(stderr, "bench_server: %s %s\n", err_text(err), p.detail);
+        (void)fprintf(stderr, "bench_server: %s: %s\n", err_text(err),
+                      p.detail);
     return err == OK ? 0 : 1;
 }
