@@ -236,13 +236,24 @@ static enum err apply_own(struct client *c, struct conv *cv,
 
 /* --- the commits of others --- */
 
-/* Somebody removed this device. If another device added it again in the same
- * commit, its Welcome is on the way. */
+/* Was the own account added again by the commit that removed it? Then its
+ * Welcome is on the way, and what is queued can still be sent. */
+static bool added_again(const struct client *c, const struct policy *p)
+{
+    for (const struct touched *t = p->accounts; t != NULL; t = t->next) {
+        if (bytes_equal(ID_BYTES(t->account), ID_BYTES(c->profile.account)))
+            return t->leaves > 0;
+    }
+    return false;
+}
+
 static enum err removed(struct client *c, struct conv *cv,
-                        const struct entry *e)
+                        const struct entry *e, const struct policy *p)
 {
     cv->state = CLIENT_LEFT;
     cv->attached = false;
+    if (!added_again(c, p))
+        TRY(conv_over(c, cv));
     return conv_notice(c, cv,
                        &(struct notice){.kind = CLIENT_CONVERSATION,
                                         .detail = "this device was removed",
@@ -268,7 +279,7 @@ static enum err apply_staged(struct client *c, struct conv *cv,
         return err;
     TRY(pending_delete(c, cv, false));
     TRY(name_update(c, cv));
-    return out ? removed(c, cv, e) : OK;
+    return out ? removed(c, cv, e, &p) : OK;
 }
 
 static enum err apply_foreign(struct client *c, struct conv *cv,

@@ -6,6 +6,7 @@
 #include "client/outbox.h"
 #include "client/people.h"
 #include "client/pump.h"
+#include "client/rejoin.h"
 #include "identity/recovery.h"
 #include "proto/group_ext.h"
 #include "proto/invite.h"
@@ -373,10 +374,11 @@ enum err client_group_leave(struct client *c, int64_t conversation,
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "leave", &step));
     cv->leaving = true;
-    if (members > 1)
+    if (members > 1) {
         TRY(outbox_add(c, cv, ENVELOPE_LEAVE, (struct bytes){0}, 0));
-    else
-        cv->state = CLIENT_LEFT;
+    } else { /* nobody is there to remove this device, or to read it */
+        TRY(conv_over(c, cv));
+    }
     TRY(conv_save(c, cv));
     TRY(step_commit(&step));
     return pump(c);
@@ -404,7 +406,7 @@ enum err client_send(struct client *c, int64_t conversation, struct bytes text,
     struct conv *cv = conv_find(c, conversation);
     if (cv == NULL)
         return ERR_NOTFOUND;
-    if (cv->state == CLIENT_LEFT || cv->state == CLIENT_STOPPED)
+    if (cv->state == CLIENT_LEFT || cv->state == CLIENT_STOPPED || cv->leaving)
         return ERR_STATE;
     if (text.len == 0)
         return ERR_INVALID;

@@ -2,9 +2,11 @@
 #include "client/intent.h"
 
 #include "client/apply.h"
+#include "client/commit.h"
 #include "client/groups.h"
 #include "client/people.h"
 #include "client/pump.h"
+#include "client/rejoin.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -101,6 +103,22 @@ enum err intent_delete(struct client *c, int64_t id)
     return OK;
 }
 
+enum err intent_abandon(struct client *c, const struct conv *cv)
+{
+    static const char *const scripts[] = {
+        "DELETE FROM taken WHERE intent IN"
+        " (SELECT id FROM intent WHERE conversation = ?)",
+        "DELETE FROM intent WHERE conversation = ?",
+    };
+    TRY(pending_delete(c, cv, true));
+    for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        CLEANUP(sql_end) struct sql_query q = sql_query(c->db, scripts[i]);
+        sql_put_u64(&q, (uint64_t)cv->id);
+        TRY(sql_run(&q));
+    }
+    return OK;
+}
+
 enum err intent_walk_begin(struct client *c, int64_t conversation,
                            struct intent_walk *out)
 {
@@ -185,6 +203,18 @@ enum err intent_settled(struct client *c, struct conv *cv,
 
 /* --- what it needs next --- */
 
+/* A conversation of two whose other cannot be had is none: nothing that is
+ * queued in it could ever be sent. */
+static enum err end_if_alone(struct client *c, struct conv *cv)
+{
+    size_t members = 0;
+    TRY(member_count(c, cv->id, &members));
+    if (!cv->direct || members > 1)
+        return OK;
+    TRY(conv_over(c, cv));
+    return conv_save(c, cv);
+}
+
 static enum err intent_fail(struct client *c, const struct intent *i,
                             const char *why)
 {
@@ -195,10 +225,12 @@ static enum err intent_fail(struct client *c, const struct intent *i,
     char detail[160];
     (void)snprintf(detail, sizeof detail, "%s%s%s", i->handle,
                    i->handle[0] != '\0' ? ": " : "", why);
-    if (cv != NULL)
+    if (cv != NULL) {
         TRY(conv_notice(
             c, cv,
             &(struct notice){.kind = CLIENT_COMMAND_FAILED, .detail = detail}));
+        TRY(end_if_alone(c, cv));
+    }
     return step_commit(&step);
 }
 

@@ -44,6 +44,8 @@ struct intent {
 MUST_USE enum err intent_insert(struct client *c, const struct intent *i);
 MUST_USE enum err intent_get(struct client *c, int64_t id, struct intent *out);
 MUST_USE enum err intent_delete(struct client *c, int64_t id);
+/* Forgets all of a conversation that this device is not in any more. */
+MUST_USE enum err intent_abandon(struct client *c, const struct conv *cv);
 /* Is it the log's will already, or never to be? Then it is deleted. */
 MUST_USE enum err intent_settled(struct client *c, struct conv *cv,
                                  const struct intent *i, bool *out_settled);

@@ -360,6 +360,29 @@ enum err outbox_returned(struct client *c, struct conv *cv,
                                                  .message = message});
 }
 
+enum err outbox_abandon(struct client *c, const struct conv *cv)
+{
+    CLEANUP(sql_end)
+    struct sql_query fail = sql_query(
+        c->db, "UPDATE message SET failed = 1 WHERE id IN (SELECT message FROM"
+               " outbox WHERE conversation = ? AND state < 2)");
+    sql_put_u64(&fail, (uint64_t)cv->id);
+    TRY(sql_run(&fail));
+    bool any = sql_changes(c->db) > 0;
+    TRY(outbox_settle(c, cv));
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "DELETE FROM outbox WHERE conversation = ?");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    TRY(sql_run(&q));
+    if (!any)
+        return OK;
+    return conv_notice(
+        c, cv,
+        &(struct notice){.kind = CLIENT_SEND_FAILED,
+                         .detail = "this device is not in it any more"});
+}
+
 enum err outbox_settle(struct client *c, const struct conv *cv)
 {
     CLEANUP(sql_end)

@@ -24,3 +24,6 @@ MUST_USE enum err outbox_returned(struct client *c, struct conv *cv,
                                   const struct entry *e, bool *out_own);
 /* After joining again: what was accepted before will not be read any more. */
 MUST_USE enum err outbox_settle(struct client *c, const struct conv *cv);
+/* Within the step in which the conversation ends for this device: what is not
+ * in the log will never be, and its person is told. */
+MUST_USE enum err outbox_abandon(struct client *c, const struct conv *cv);

@@ -6,6 +6,7 @@
 #include "client/groups.h"
 #include "client/intent.h"
 #include "client/mail.h"
+#include "client/outbox.h"
 #include "client/people.h"
 #include "client/pump.h"
 
@@ -15,6 +16,14 @@
 #define REJOIN_ASKED_MAX 8U                  /* devices at a time */
 #define REJOIN_SPREAD_MS (10ULL * SECOND_MS) /* who answers it */
 #define REJOIN_AGE_MAX_S (30ULL * 86400U)
+
+enum err conv_over(struct client *c, struct conv *cv)
+{
+    cv->state = CLIENT_LEFT;
+    cv->attached = false;
+    TRY(outbox_abandon(c, cv));
+    return intent_abandon(c, cv);
+}
 
 enum err rejoin_mark(struct client *c, struct conv *cv,
                      enum client_event_kind why, const char *detail)
@@ -81,13 +90,12 @@ static enum err ask_leaf(struct client *c, struct conv *cv, uint32_t leaf,
     return ask_device(c, cv, claim.account, device);
 }
 
-static enum err ask(struct client *c, struct conv *cv)
+static enum err ask(struct client *c, struct conv *cv, size_t *asked)
 {
     uint32_t count = sotto_group_leaf_count(cv->group);
     uint32_t first = (uint32_t)client_jitter(c, count);
-    size_t asked = 0;
-    for (uint32_t i = 0; i < count && asked < REJOIN_ASKED_MAX; i++)
-        TRY(ask_leaf(c, cv, (first + i) % count, &asked));
+    for (uint32_t i = 0; i < count && *asked < REJOIN_ASKED_MAX; i++)
+        TRY(ask_leaf(c, cv, (first + i) % count, asked));
     return OK;
 }
 
@@ -100,7 +108,15 @@ enum err rejoin_pump(struct client *c, struct conv *cv)
     TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "ask to rejoin", &step));
-    TRY(ask(c, cv));
+    size_t asked = 0;
+    TRY(ask(c, cv, &asked));
+    if (asked == 0) { /* the old copy is from before its first other member */
+        TRY(conv_over(c, cv));
+        TRY(conv_notice(c, cv,
+                        &(struct notice){.kind = CLIENT_CONVERSATION,
+                                         .detail = "nobody is known who could "
+                                                   "add this device again"}));
+    }
     cv->rejoin_at = c->now + REJOIN_EVERY_MS;
     TRY(conv_save(c, cv));
     return step_commit(&step);

@@ -5,6 +5,8 @@
  * some devices of the other members, by their inboxes and at most once a day,
  * to add it again. Whoever reads that first removes the old leaf and adds the
  * new one in one commit; the others see it in the log.
+ *
+ * And going for good: nothing of the conversation will be sent any more.
  */
 #pragma once
 
@@ -22,3 +24,7 @@ MUST_USE enum err rejoin_pump(struct client *c, struct conv *cv);
 /* Somebody asks; within the step that takes the inbox item. */
 MUST_USE enum err rejoin_receive(struct client *c,
                                  const struct inbox_rejoin *q);
+
+/* Within a step that saves `cv`: this device is not in it any more. What is not
+ * in the log will never be, and its person is told. */
+MUST_USE enum err conv_over(struct client *c, struct conv *cv);

@@ -105,24 +105,107 @@ static void views_read(struct world *w, struct views *views)
 
 /* --- Settling ------------------------------------------------------------ */
 
-static enum err is_busy(void *ctx, const struct client_conversation *c)
+struct look {
+    struct world *w;
+    struct device *d;
+    const uint8_t *channel;
+    int64_t id;  /* the other's, of that conversation; 0: not a member */
+    bool listed; /* the device, by that member */
+    bool busy;
+    bool hopeless;
+};
+
+static enum err look_for_device(void *ctx, struct bytes account,
+                                struct bytes handle)
 {
-    bool *busy = ctx;
-    *busy |= c->queued > 0 || c->state == CLIENT_CREATING ||
-             c->state == CLIENT_REJOINING;
+    struct look *l = ctx;
+    (void)account;
+    l->listed |= bytes_equal(handle, bytes_str(l->d->name));
     return OK;
 }
 
-static bool device_settled(struct device *d)
+static enum err look_at_other(void *ctx, const struct client_conversation *c)
+{
+    struct look *l = ctx;
+    if (c->state == CLIENT_ACTIVE && c->channel.len == CHANNEL_SIZE &&
+        memcmp(c->channel.data, l->channel, CHANNEL_SIZE) == 0)
+        l->id = c->id;
+    return OK;
+}
+
+/* Is somebody left who takes the device for a member, and can answer it? */
+static bool has_members(struct world *w, struct device *d,
+                        const uint8_t *channel)
+{
+    struct look l = {.w = w, .d = d, .channel = channel};
+    for (unsigned i = 0; i < w->device_count; i++) {
+        struct device *other = &w->devices[i];
+        struct client_visitor v = {.conversation = look_at_other,
+                                   .member = look_for_device,
+                                   .ctx = &l};
+        if (other == d || other->client == NULL)
+            continue;
+        l.id = 0;
+        l.listed = false;
+        if (client_conversations(other->client, &v) == OK && l.id != 0 &&
+            client_members(other->client, l.id, &v) == OK && l.listed)
+            return true;
+    }
+    return false;
+}
+
+static enum err is_busy(void *ctx, const struct client_conversation *c)
+{
+    struct look *l = ctx;
+    if (c->state == CLIENT_REJOINING && l->d->restored &&
+        !has_members(l->w, l->d, c->channel.data)) {
+        l->hopeless = true;
+        return OK;
+    }
+    l->busy |= c->queued > 0 || c->state == CLIENT_CREATING ||
+               c->state == CLIENT_REJOINING;
+    return OK;
+}
+
+/* A device that went back in time waits in vain for members who have all left
+ * or do not know it any more. */
+static bool device_settled(struct world *w, struct device *d)
 {
     struct client_status status;
-    bool busy = false;
-    struct client_visitor v = {.conversation = is_busy, .ctx = &busy};
+    struct look l = {.w = w, .d = d};
+    struct client_visitor v = {.conversation = is_busy, .ctx = &l};
     if (d->client == NULL || client_status_get(d->client, &status) != OK ||
         client_conversations(d->client, &v) != OK)
         return false;
-    return !busy && status.state == CLIENT_READY && status.online &&
-           status.synced && status.queued == 0 && status.busy == 0;
+    return !l.busy && status.state == CLIENT_READY && status.online &&
+           status.synced &&
+           (l.hopeless || (status.queued == 0 && status.busy == 0));
+}
+
+static enum err say_conversation(void *ctx, const struct client_conversation *c)
+{
+    struct world *w = ctx;
+    bool idle = c->queued == 0 && c->state != CLIENT_CREATING &&
+                c->state != CLIENT_REJOINING;
+    if (!idle)
+        world_fail(w, "conversation %lld: state %d, %llu queued, cursor %llu",
+                   (long long)c->id, (int)c->state,
+                   (unsigned long long)c->queued,
+                   (unsigned long long)c->cursor);
+    return OK;
+}
+
+static void say_why(struct world *w, struct device *d)
+{
+    struct client_status s = {0};
+    struct client_visitor v = {.conversation = say_conversation, .ctx = w};
+    world_fail(w, "%s: still busy after %u days", d->name, SETTLE_DAYS);
+    if (d->client == NULL || client_status_get(d->client, &s) != OK ||
+        client_conversations(d->client, &v) != OK)
+        return;
+    world_fail(w, "state %d, online %d, synced %d, queued %llu, busy %llu",
+               (int)s.state, s.online, s.synced, (unsigned long long)s.queued,
+               (unsigned long long)s.busy);
 }
 
 void world_settle(struct world *w)
@@ -137,16 +220,16 @@ void world_settle(struct world *w)
         world_run(w, w->now + 10 * MINUTE);
         settled = true;
         for (unsigned i = 0; i < w->device_count; i++)
-            settled = settled && device_settled(&w->devices[i]);
+            settled = settled && device_settled(w, &w->devices[i]);
         if (settled) /* what the others sent last is still on its way */
             world_run(w, w->now + 10 * MINUTE);
         for (unsigned i = 0; i < w->device_count; i++)
-            settled = settled && device_settled(&w->devices[i]);
+            settled = settled && device_settled(w, &w->devices[i]);
     }
     for (unsigned i = 0; i < w->device_count && w->failed == 0; i++) {
         struct device *d = &w->devices[i];
-        if (!device_settled(d))
-            world_fail(w, "%s: still busy after %u days", d->name, SETTLE_DAYS);
+        if (!device_settled(w, d))
+            say_why(w, d);
         if (d->client != NULL) {
             struct client_counters c = client_counters(d->client);
             w->points[POINT_BEHIND] += c.behind + d->counters.behind;
@@ -227,7 +310,7 @@ static void check_sent(struct world *w, const struct sent *s)
     struct fate f = {0};
     struct client_visitor v = {.message = find_fate, .ctx = &f};
     enum err err = client_message_get(d->client, s->message, &v);
-    if (d->restored)
+    if (d->restored || !s->known)
         return; /* its person went back in time */
     if (err != OK || !f.found)
         world_fail(w, "%s: '%s' was accepted and is gone", d->name, s->text);

@@ -64,8 +64,8 @@ static void say(struct world *w, struct device *d)
     enum err err = client_send(d->client, conversation, bytes_str(s->text),
                                device_time(w, d), &s->message);
     said(w, d, err, s->text);
-    if (err != OK)
-        return;
+    /* A crash after the commit: it was taken, though nobody was told. */
+    s->known = err == OK;
     s->device = d->index;
     s->conversation = conversation;
     w->sent_count++;

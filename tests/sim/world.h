@@ -80,6 +80,7 @@ struct server {
 /* A text that a device accepted from its person. */
 struct sent {
     char text[TEXT_SIZE];
+    bool known; /* to the person: it must not get lost */
     unsigned device;
     int64_t conversation; /* of that device */
     int64_t message;
