@@ -109,18 +109,20 @@ struct look {
     struct world *w;
     struct device *d;
     const uint8_t *channel;
+    const uint8_t *account; /* looked for among members */
     int64_t id;  /* the other's, of that conversation; 0: not a member */
-    bool listed; /* the device, by that member */
+    bool listed; /* the account, by a member */
     bool busy;
     bool hopeless;
 };
 
-static enum err look_for_device(void *ctx, struct bytes account,
-                                struct bytes handle)
+static enum err look_for_account(void *ctx, struct bytes account,
+                                 struct bytes handle)
 {
     struct look *l = ctx;
-    (void)account;
-    l->listed |= bytes_equal(handle, bytes_str(l->d->name));
+    (void)handle;
+    l->listed |= account.len == CLIENT_ID_SIZE &&
+                 memcmp(account.data, l->account, CLIENT_ID_SIZE) == 0;
     return OK;
 }
 
@@ -133,22 +135,30 @@ static enum err look_at_other(void *ctx, const struct client_conversation *c)
     return OK;
 }
 
-/* Is somebody left who takes the device for a member, and can answer it? */
-static bool has_members(struct world *w, struct device *d,
-                        const uint8_t *channel)
+static bool lists(struct look *l, struct device *by, int64_t conversation,
+                  struct device *whom)
 {
-    struct look l = {.w = w, .d = d, .channel = channel};
-    for (unsigned i = 0; i < w->device_count; i++) {
-        struct device *other = &w->devices[i];
-        struct client_visitor v = {.conversation = look_at_other,
-                                   .member = look_for_device,
-                                   .ctx = &l};
-        if (other == d || other->client == NULL)
+    struct client_status status;
+    struct client_visitor v = {.member = look_for_account, .ctx = l};
+    l->listed = false;
+    if (client_status_get(whom->client, &status) != OK)
+        return false;
+    l->account = status.account;
+    return client_members(by->client, conversation, &v) == OK && l->listed;
+}
+
+/* Is there a member that takes the device for one, and that it knows? */
+static bool can_be_answered(struct look *l, const struct client_conversation *c)
+{
+    for (unsigned i = 0; i < l->w->device_count; i++) {
+        struct device *other = &l->w->devices[i];
+        struct client_visitor v = {.conversation = look_at_other, .ctx = l};
+        if (other == l->d || other->client == NULL)
             continue;
-        l.id = 0;
-        l.listed = false;
-        if (client_conversations(other->client, &v) == OK && l.id != 0 &&
-            client_members(other->client, l.id, &v) == OK && l.listed)
+        l->id = 0;
+        l->channel = c->channel.data;
+        if (client_conversations(other->client, &v) == OK && l->id != 0 &&
+            lists(l, other, l->id, l->d) && lists(l, l->d, c->id, other))
             return true;
     }
     return false;
@@ -158,7 +168,7 @@ static enum err is_busy(void *ctx, const struct client_conversation *c)
 {
     struct look *l = ctx;
     if (c->state == CLIENT_REJOINING && l->d->restored &&
-        !has_members(l->w, l->d, c->channel.data)) {
+        !can_be_answered(l, c)) {
         l->hopeless = true;
         return OK;
     }
@@ -167,8 +177,8 @@ static enum err is_busy(void *ctx, const struct client_conversation *c)
     return OK;
 }
 
-/* A device that went back in time waits in vain for members who have all left
- * or do not know it any more. */
+/* A device that went back in time may know nobody who is still a member, or be
+ * none any more: then it waits in vain. */
 static bool device_settled(struct world *w, struct device *d)
 {
     struct client_status status;
