@@ -256,18 +256,20 @@ static void rule_4_entry_goes_when_all_have_it(void)
     const struct {
         uint8_t sub;
         uint64_t upto;
-        uint64_t oldest; /* after it */
+        uint64_t cursor; /* of that subscription, after it */
+        uint64_t oldest;
     } acks[] = {
-        {1, 4, 2},            /* 2 needs what comes after its commit */
-        {2, 3, 4}, {2, 2, 4}, /* a cursor does not go back */
-        {2, 6, 5}, {1, 6, 7}, /* nothing is left */
+        {1, 4, 4, 2},               /* 2 needs what comes after its commit */
+        {2, 3, 3, 4}, {2, 2, 3, 4}, /* a cursor does not go back */
+        {2, 6, 6, 5}, {1, 6, 6, 7}, /* nothing is left */
     };
     for (size_t i = 0; i < COUNT(acks); i++) {
         struct answer a;
         const struct request ack = ack_of(acks[i].sub, acks[i].upto);
-        const struct request attach = attach_of(1, 1);
+        const struct request attach = attach_of(1, acks[i].sub);
         CHECK_UINT(fixture_status(&f, 1, &ack), STATUS_OK);
         CHECK_UINT(fixture_ask(&f, 1, &attach, &a), OK);
+        CHECK_UINT(a.attach.cursor, acks[i].cursor);
         CHECK_UINT(a.attach.oldest, acks[i].oldest);
     }
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 0);
