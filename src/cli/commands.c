@@ -298,6 +298,7 @@ static void chat_input(void *ctx)
     char block[1024];
     ssize_t n = read(STDIN_FILENO, block, sizeof block);
     if (n <= 0) {
+        chat_line(c); /* the last one may lack its end */
         c->ended = true;
         return;
     }
@@ -333,10 +334,11 @@ static int run_chat(const struct options *o, char **words)
         return complain(&p);
     c = (struct chat){.session = &s, .with = words[0]};
     c.conversation = json_integer_value(field(result, "conversation"));
-    if (runner_watch(s.runner, STDIN_FILENO, chat_input, &c) != OK)
-        return complain(&(struct problem){
-            .detail = "standard input cannot be watched: use a terminal or a "
-                      "pipe"});
+    /* epoll takes no files, nor /dev/null: those never block. */
+    if (runner_watch(s.runner, STDIN_FILENO, chat_input, &c) != OK) {
+        while (!c.ended)
+            chat_input(&c);
+    }
     enum err err = OK;
     do
         err = session_wait(&s, chat_done, &c, 3600, &p);
@@ -345,7 +347,7 @@ static int run_chat(const struct options *o, char **words)
         return EXIT_OK;
     if (err != OK)
         return complain(&p);
-    return session_wait(&s, session_idle, NULL, SETTLE_S, &p) == OK
+    return session_wait(&s, session_idle, NULL, o->wait, &p) == OK
                ? EXIT_OK
                : EXIT_QUEUED;
 }
