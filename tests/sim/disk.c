@@ -19,19 +19,23 @@ struct block {
     size_t cap;
 };
 
-/* A change since the last sync: a write, or a new length when data is NULL. */
+/* A change since the last sync: a write of `len` bytes, or a new length `at`.
+ * What it wrote and what was there before lie in the file's undo block. */
 struct change {
+    bool resize;
     size_t at;
     size_t len;
-    uint8_t *data;
+    size_t old_size; /* of the file */
+    size_t old_len;  /* of what was overwritten or cut off */
+    size_t saved;    /* where: the new bytes, then the old ones */
 };
 
 struct file {
     char name[NAME_MAX_];
     bool exists;
     unsigned handles;
-    struct block now;     /* what reads see */
-    struct block durable; /* what a power cut leaves */
+    struct block now;  /* what reads see */
+    struct block undo; /* what takes it back to the last sync */
     struct block backup;
     bool in_backup;
     struct change *changes;
@@ -79,12 +83,17 @@ static void *need(void *block)
     return block;
 }
 
+static void block_reserve(struct block *b, size_t len)
+{
+    if (len <= b->cap)
+        return;
+    b->cap = len > 2 * b->cap ? len : 2 * b->cap;
+    b->data = need(realloc(b->data, b->cap));
+}
+
 static void block_resize(struct block *b, size_t len)
 {
-    if (len > b->cap) {
-        b->cap = len > 2 * b->cap ? len : 2 * b->cap;
-        b->data = need(realloc(b->data, b->cap));
-    }
+    block_reserve(b, len);
     if (len > b->len)
         memset(b->data + b->len, 0, len - b->len);
     b->len = len;
@@ -93,16 +102,19 @@ static void block_resize(struct block *b, size_t len)
 static void block_write(struct block *b, size_t at, const void *data,
                         size_t len)
 {
+    if (at > b->len)
+        block_resize(b, at);
+    block_reserve(b, at + len);
     if (at + len > b->len)
-        block_resize(b, at + len);
-    memcpy(b->data + at, data, len);
+        b->len = at + len;
+    if (len > 0)
+        memcpy(b->data + at, data, len);
 }
 
 static void block_copy(struct block *to, const struct block *from)
 {
-    block_resize(to, from->len);
-    if (from->len > 0)
-        memcpy(to->data, from->data, from->len);
+    to->len = 0;
+    block_write(to, 0, from->data, from->len);
 }
 
 static void block_clear(struct block *b)
@@ -111,41 +123,50 @@ static void block_clear(struct block *b)
     *b = (struct block){0};
 }
 
-static void change_add(struct file *f, size_t at, const void *data, size_t len)
+/* Makes a change, so that it can be taken back. */
+static void change_add(struct file *f, struct change c, const void *data)
 {
+    size_t old_end = c.resize ? f->now.len : c.at + c.len;
+    old_end = old_end < f->now.len ? old_end : f->now.len;
     if (f->change_count == f->change_cap) {
         f->change_cap = f->change_cap > 0 ? 2 * f->change_cap : 16;
         f->changes =
             need(realloc(f->changes, f->change_cap * sizeof(struct change)));
     }
-    struct change *c = &f->changes[f->change_count++];
-    *c = (struct change){.at = at, .len = len};
-    if (data != NULL) {
-        c->data = need(malloc(len > 0 ? len : 1));
-        memcpy(c->data, data, len);
-    }
-}
-
-static void change_apply(struct block *b, const struct change *c, size_t len)
-{
-    if (c->data == NULL)
-        block_resize(b, c->len);
+    c.old_size = f->now.len;
+    c.old_len = old_end > c.at ? old_end - c.at : 0;
+    c.saved = f->undo.len;
+    block_write(&f->undo, f->undo.len, data, c.len);
+    if (c.old_len > 0)
+        block_write(&f->undo, f->undo.len, f->now.data + c.at, c.old_len);
+    f->changes[f->change_count++] = c;
+    if (c.resize)
+        block_resize(&f->now, c.at);
     else
-        block_write(b, c->at, c->data, len);
+        block_write(&f->now, c.at, data, c.len);
 }
 
+static void change_undo(struct file *f, const struct change *c)
+{
+    if (c->old_len > 0)
+        block_write(&f->now, c->at, f->undo.data + c->saved + c->len,
+                    c->old_len);
+    block_resize(&f->now, c->old_size);
+}
+
+static void change_again(struct file *f, const struct change *c, size_t len)
+{
+    if (c->resize)
+        block_resize(&f->now, c->at);
+    else
+        block_write(&f->now, c->at, f->undo.data + c->saved, len);
+}
+
+/* What has changed is durable, or does not matter any more. */
 static void changes_clear(struct file *f)
 {
-    for (size_t i = 0; i < f->change_count; i++)
-        free(f->changes[i].data);
     f->change_count = 0;
-}
-
-static void file_sync(struct file *f)
-{
-    for (size_t i = 0; i < f->change_count; i++)
-        change_apply(&f->durable, &f->changes[i], f->changes[i].len);
-    changes_clear(f);
+    f->undo.len = 0;
 }
 
 static void shm_clear(struct file *f)
@@ -159,10 +180,9 @@ static void shm_clear(struct file *f)
 
 static void file_clear(struct file *f)
 {
-    changes_clear(f);
     free(f->changes);
     block_clear(&f->now);
-    block_clear(&f->durable);
+    block_clear(&f->undo);
     block_clear(&f->backup);
     shm_clear(f);
     memset(f, 0, sizeof(*f));
@@ -272,8 +292,7 @@ static int file_write(sqlite3_file *f, const void *data, int len,
         return SQLITE_IOERR_WRITE;
     if (h->disk->full && start + size > h->file->now.len)
         return SQLITE_FULL;
-    block_write(&h->file->now, start, data, size);
-    change_add(h->file, start, data, size);
+    change_add(h->file, (struct change){.at = start, .len = size}, data);
     return SQLITE_OK;
 }
 
@@ -282,8 +301,8 @@ static int file_truncate(sqlite3_file *f, sqlite3_int64 size)
     struct handle *h = handle_of(f);
     if (h->disk->dead)
         return SQLITE_IOERR_TRUNCATE;
-    block_resize(&h->file->now, (size_t)size);
-    change_add(h->file, 0, NULL, (size_t)size);
+    change_add(h->file, (struct change){.resize = true, .at = (size_t)size},
+               NULL);
     return SQLITE_OK;
 }
 
@@ -294,7 +313,7 @@ static int file_fsync(sqlite3_file *f, int flags)
     if (h->disk->dead)
         return SQLITE_IOERR_FSYNC;
     h->disk->syncs++;
-    file_sync(h->file);
+    changes_clear(h->file);
     return SQLITE_OK;
 }
 
@@ -437,7 +456,6 @@ static int disk_delete(sqlite3_vfs *v, const char *name, int sync_dir)
     f->exists = false;
     changes_clear(f);
     block_resize(&f->now, 0);
-    block_resize(&f->durable, 0);
     return SQLITE_OK;
 }
 
@@ -523,17 +541,18 @@ void disk_cut(struct disk *d) { d->dead = true; }
 static void file_power_loss(struct disk *d, struct file *f)
 {
     uint64_t mode = next_random(d) % 4;
+    for (size_t i = f->change_count; i > 0; i--)
+        change_undo(f, &f->changes[i - 1]);
     for (size_t i = 0; i < f->change_count; i++) {
         const struct change *c = &f->changes[i];
         bool keep = mode == 1 ? next_random(d) % 2 == 0 : mode > 1;
         size_t len = c->len;
-        if (mode == 3 && i + 1 == f->change_count && c->data != NULL)
+        if (mode == 3 && i + 1 == f->change_count && !c->resize)
             len = next_random(d) % (len / SECTOR + 1) * SECTOR;
         if (keep)
-            change_apply(&f->durable, c, len < c->len ? len : c->len);
+            change_again(f, c, len < c->len ? len : c->len);
     }
     changes_clear(f);
-    block_copy(&f->now, &f->durable);
     shm_clear(f);
 }
 
@@ -568,7 +587,6 @@ void disk_restore(struct disk *d)
         changes_clear(f);
         shm_clear(f);
         block_copy(&f->now, &f->backup);
-        block_copy(&f->durable, &f->backup);
         f->exists = f->in_backup;
     }
 }

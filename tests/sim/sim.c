@@ -11,6 +11,7 @@
  */
 #include "world.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,9 @@ int main(int argc, char **argv)
                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (r == MAP_FAILED)
         return 2;
+    /* Worlds come and go: their memory is not given back in between. */
+    (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
     printf("1..2\n");
     bool finished = run_jobs(&o, r);
     printf("# %llu seeds, %llu texts sent, %llu failed\n",

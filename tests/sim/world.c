@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START       1800000000000U /* ms since 1970 */
-#define SKEW_MAX    (3U * MINUTE)
-#define CALM_DELAY  40U
-#define ROUGH_DELAY 4000U
-#define KEY_HASH    16U
+#define START          1800000000000U /* ms since 1970 */
+#define SKEW_MAX       (3U * MINUTE)
+#define CALM_DELAY     40U
+#define ROUGH_DELAY    4000U
+#define KEY_HASH       16U
+#define DEVICE_LOG_KIB 256U /* small, so that it goes into the file often */
 
 enum what {
     TO_SERVER,
@@ -289,6 +290,7 @@ static void device_start(struct world *w, struct device *d)
     struct sql_config config = {.path = "client.db",
                                 .vfs = d->name,
                                 .key = w->seed % 16 == 0 ? &key : NULL,
+                                .log_kib = DEVICE_LOG_KIB,
                                 .exclusive = true};
     enum err err = sql_open(&config, &problem, &d->db);
     if (err != OK) {
