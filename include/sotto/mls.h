@@ -425,10 +425,11 @@ enum sotto_outcome {
     SOTTO_PROPOSAL,        /* kept for commits of this epoch */
     SOTTO_COMMIT,          /* staged: look, then merge or drop it */
     SOTTO_OWN_COMMIT,      /* the pending commit: sotto_group_merge_pending() */
-    SOTTO_OWN_MESSAGE,     /* by this leaf, and it cannot be opened by it: an
-                              echo, or this state is an old copy */
+    SOTTO_OWN_MESSAGE,     /* signed by this leaf with a key that this state has
+                              not used: the state is an old copy (or an echo
+                              of a PublicMessage) */
     SOTTO_DUPLICATE,       /* its key was used already, or is too old to be
-                              kept */
+                              kept: also an echo of what this leaf sent */
     SOTTO_FUTURE_EPOCH,    /* something before it is missing */
     SOTTO_TOO_OLD,         /* of an epoch that is over: its keys are gone */
     SOTTO_WRONG_GROUP,

@@ -14,6 +14,35 @@ void evil_next_commit(enum evil_kind kind, uint32_t leaf)
     plan.leaf = leaf;
 }
 
+static struct {
+    bool wanted;
+    uint32_t leaf;
+    uint32_t generation;
+} forged;
+
+void evil_next_sender(uint32_t leaf, uint32_t generation)
+{
+    forged.wanted = true;
+    forged.leaf = leaf;
+    forged.generation = generation;
+}
+
+enum err evil_sender(const struct sotto_group *g,
+                     struct framed_content *content, struct message_key *key)
+{
+    if (!forged.wanted)
+        return OK;
+    enum ratchet_type type = content->type == CONTENT_APPLICATION
+                                 ? RATCHET_APPLICATION
+                                 : RATCHET_HANDSHAKE;
+    forged.wanted = false;
+    content->sender.index = forged.leaf;
+    enum err err = secret_tree_peek(g->mls->crypto, g->epoch.ratchets,
+                                    forged.leaf, type, forged.generation, key);
+    key->generation = forged.generation;
+    return err == ERR_NOTFOUND ? OK : err; /* used: nobody can open it */
+}
+
 /* Flips a bit of the last byte of a part of `body`. */
 static void damage(struct buf *body, struct bytes part)
 {

@@ -19,6 +19,14 @@ enum evil_kind {
  * pending commit is the broken one. */
 void evil_next_commit(enum evil_kind kind, uint32_t leaf);
 
-/* Called by commit.c. */
+/* Makes the next PrivateMessage, whoever makes it, name the member `leaf` as
+ * its sender, with the key of that generation where it can be had; once. The
+ * signature is the true author's. */
+void evil_next_sender(uint32_t leaf, uint32_t generation);
+
+/* Called by protect.c, commit.c. */
+MUST_USE enum err evil_sender(const struct sotto_group *g,
+                              struct framed_content *content,
+                              struct message_key *key);
 MUST_USE enum err evil_body(const struct tree_path *path, struct buf *body);
 void evil_tag(struct digest *tag);

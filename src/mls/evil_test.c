@@ -110,8 +110,83 @@ static void a_broken_subtree_rejoins_and_the_rest_goes_on(void)
     }
 }
 
+/* Whoever is in the group can write messages in the name of another one and
+ * with its keys. Its state is an old copy only if its signature is there. */
+static void a_forged_own_message_does_not_make_a_state_look_old(void)
+{
+    const uint32_t generations[] = {0, 2, 3}; /* used; next; a later one */
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf first = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf second = {0};
+    CHECK(open_eight(&w, 20));
+    struct sotto_group *victim = w.member[3].group;
+    CHECK_UINT(
+        sotto_group_protect(victim, text_of(""), text_of("1"), 0, &first),
+        SOTTO_OK);
+    CHECK_UINT(
+        sotto_group_protect(victim, text_of(""), text_of("2"), 0, &second),
+        SOTTO_OK);
+    for (size_t i = 0; i < COUNT(generations); i++) {
+        CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+        CLEANUP(sotto_result_free) struct sotto_result result = {0};
+        evil_next_sender(3, generations[i]);
+        CHECK_UINT(sotto_group_protect(w.member[0].group, text_of(""),
+                                       text_of("forged"), 0, &message),
+                   SOTTO_OK);
+        enum sotto_err err =
+            sotto_group_process(victim, view_of(&message), &result);
+        if (generations[i] >= 2) {
+            CHECK_UINT(err, SOTTO_ERR_AUTH);
+        } else {
+            CHECK_UINT(err, SOTTO_OK);
+            CHECK_UINT(result.outcome, SOTTO_DUPLICATE);
+        }
+        CHECK_UINT(world_outcome(&w, 5, &message), 0);
+    }
+    CHECK_UINT(world_outcome(&w, 5, &first), SOTTO_APPLICATION);
+}
+
+static void a_forged_own_commit_does_not_make_a_state_look_old(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CLEANUP(sotto_result_free) struct sotto_result result = {0};
+    struct sotto_commit ask = {0};
+    CHECK(open_eight(&w, 21));
+    evil_next_sender(3, 0);
+    CHECK_UINT(sotto_group_commit(w.member[0].group, &ask, &out), SOTTO_OK);
+    for (size_t i = 1; i < MEMBERS; i++)
+        CHECK_UINT(sotto_group_process(w.member[i].group, view_of(&out.message),
+                                       &result),
+                   SOTTO_ERR_AUTH);
+}
+
+/* The state is put back, and meets what it sent after the copy was made. */
+static void an_old_copy_knows_its_later_messages(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf said = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    struct sotto_commit ask = {0};
+    CHECK(open_eight(&w, 22));
+    struct member *m = &w.member[3];
+    struct sotto_store store = memory_store_of(&m->store);
+    CHECK_UINT(sotto_group_save(m->group, &store), SOTTO_OK);
+    CHECK_UINT(
+        sotto_group_protect(m->group, text_of(""), text_of("late"), 0, &said),
+        SOTTO_OK);
+    CHECK_UINT(sotto_group_commit(m->group, &ask, &out), SOTTO_OK);
+    sotto_group_free(&m->group);
+    CHECK_UINT(sotto_group_load(w.mls, &store, &m->group), SOTTO_OK);
+    CHECK_UINT(world_outcome(&w, 3, &said), SOTTO_OWN_MESSAGE);
+    CHECK_UINT(world_outcome(&w, 3, &out.message), SOTTO_OWN_MESSAGE);
+}
+
 static const struct test tests[] = {
     TEST(what_all_see_is_refused_by_all_alike),
     TEST(a_broken_subtree_rejoins_and_the_rest_goes_on),
+    TEST(a_forged_own_message_does_not_make_a_state_look_old),
+    TEST(a_forged_own_commit_does_not_make_a_state_look_old),
+    TEST(an_old_copy_knows_its_later_messages),
 };
 TEST_MAIN(tests)

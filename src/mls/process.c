@@ -113,10 +113,6 @@ static enum err open_private(struct sotto_group *g, struct incoming *in)
     in->sender = sender->leaf_index;
     if (tree_leaf(e->tree, sender->leaf_index) == NULL)
         return ERR_INVALID;
-    if (sender->leaf_index == e->keys.leaf) {
-        in->outcome = SOTTO_OWN_MESSAGE;
-        return OK;
-    }
     enum err err =
         secret_tree_peek(c, e->ratchets, sender->leaf_index,
                          ratchet_of(m->type), sender->generation, &key);
@@ -141,8 +137,13 @@ static enum err open_content(struct sotto_group *g, struct incoming *in)
     const struct leaf_node *leaf = tree_leaf(e->tree, in->sender);
     if (leaf == NULL)
         return ERR_INVALID;
-    return framing_verify(g->mls->crypto, e->suite, leaf->signature_key,
-                          &in->ac, buf_bytes(&e->context));
+    TRY(framing_verify(g->mls->crypto, e->suite, leaf->signature_key, &in->ac,
+                       buf_bytes(&e->context)));
+    /* Every member can name us as the sender and knows the keys of our
+     * ratchets: only the signature says that this state is an old copy. */
+    if (in->sender == e->keys.leaf)
+        in->outcome = SOTTO_OWN_MESSAGE;
+    return OK;
 }
 
 /* Uses up the key of a message that is authentic. Not before its signature is
@@ -190,11 +191,6 @@ static enum err take_commit(struct sotto_group *g, struct incoming *in,
                             struct sotto_result *out)
 {
     bool cannot = false;
-    if (in->sender ==
-        g->epoch.keys.leaf) { /* public, and not the pending one */
-        in->outcome = SOTTO_OWN_MESSAGE;
-        return OK;
-    }
     TRY(group_stage(g, &in->ac, &cannot, &out->staged));
     in->outcome = cannot ? SOTTO_CANNOT_APPLY : SOTTO_COMMIT;
     return OK;

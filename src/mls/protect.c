@@ -3,6 +3,9 @@
 #include "mls/group.h"
 
 #include "crypto/kem.h"
+#ifdef MLS_EVIL
+#include "mls/evil.h"
+#endif
 
 struct authenticated_content group_content(const struct sotto_group *g,
                                            const struct outgoing *o)
@@ -31,6 +34,11 @@ static enum err write_private(struct sotto_group *g,
 
     TRY(secret_tree_next(g->mls->crypto, e->ratchets, type, &key));
     struct private_seal seal = {ac, &e->secrets, &key, bucket};
+#ifdef MLS_EVIL
+    struct authenticated_content forged = *ac;
+    TRY(evil_sender(g, &forged.content, &key));
+    seal.ac = &forged;
+#endif
     return framing_write_private(g->mls->crypto, e->suite, &g->mls->random,
                                  &seal, out);
 }

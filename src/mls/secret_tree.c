@@ -436,8 +436,12 @@ static enum err find_ratchet(struct crypto *c, struct secret_tree *st,
                              struct ratchet **out)
 {
     struct leaf_ratchets *lr;
-    if (leaf >= st->leaves || leaf == st->own)
+    if (leaf >= st->leaves)
         return ERR_INVALID;
+    if (leaf == st->own) {
+        *out = &st->send[type];
+        return OK;
+    }
     if (!st->chunk[secret_tree_chunk_of(leaf)].loaded)
         return ERR_STATE;
     TRY(open_leaf(c, st, leaf, &lr));
@@ -464,6 +468,8 @@ enum err secret_tree_use(struct crypto *c, struct secret_tree *st,
                          uint32_t generation)
 {
     struct ratchet *r;
+    if (leaf == st->own)
+        return ERR_INVALID; /* sending alone turns it */
     TRY(find_ratchet(c, st, leaf, type, &r));
     TRY(ratchet_use(c, st->suite, r, generation));
     st->chunk[secret_tree_chunk_of(leaf)].dirty = true;

@@ -47,14 +47,16 @@ MUST_USE enum err secret_tree_next(struct crypto *c, struct secret_tree *st,
  * Looks at the key of a received message, without using it up: a forged
  * message must not cost the real one its key (a peek changes nothing).
  * ERR_NOTFOUND: used already or too old; ERR_LIMIT: too far ahead;
- * ERR_INVALID: no such leaf, or the own one.
+ * ERR_INVALID: no such leaf. The own leaf's keys can be looked at until they
+ * are given out: what comes with one was made by a newer copy of this state.
  */
 MUST_USE enum err secret_tree_peek(struct crypto *c, struct secret_tree *st,
                                    uint32_t leaf, enum ratchet_type type,
                                    uint32_t generation,
                                    struct message_key *out);
 /* Uses up a key after its message was authenticated: the ratchet moves past
- * it, and keys skipped on the way are kept. Same errors. */
+ * it, and keys skipped on the way are kept. Same errors; ERR_INVALID also for
+ * the own leaf. */
 MUST_USE enum err secret_tree_use(struct crypto *c, struct secret_tree *st,
                                   uint32_t leaf, enum ratchet_type type,
                                   uint32_t generation);

@@ -152,14 +152,20 @@ static void refuses_to_run_far_ahead(void)
                OK);
 }
 
-static void has_keys_of_other_members_only(void)
+static void own_keys_are_looked_at_until_they_are_given_out(void)
 {
     CLEANUP(pair_clear) struct pair p = {0};
-    struct message_key mk = {0};
+    CLEANUP(message_key_clear) struct message_key seen = {0};
+    CLEANUP(message_key_clear) struct message_key given = {0};
     CHECK_UINT(pair_make(&p, 4, 1, 2), OK);
-    CHECK_UINT(secret_tree_peek(p.c, p.rx, 2, RATCHET_HANDSHAKE, 0, &mk),
+    CHECK_UINT(secret_tree_peek(p.c, p.rx, 2, RATCHET_HANDSHAKE, 0, &seen), OK);
+    CHECK_UINT(secret_tree_use(p.c, p.rx, 2, RATCHET_HANDSHAKE, 0),
                ERR_INVALID);
-    CHECK_UINT(secret_tree_peek(p.c, p.rx, 4, RATCHET_HANDSHAKE, 0, &mk),
+    CHECK_UINT(secret_tree_next(p.c, p.rx, RATCHET_HANDSHAKE, &given), OK);
+    CHECK(secret_equal(&seen.key, &given.key));
+    CHECK_UINT(secret_tree_peek(p.c, p.rx, 2, RATCHET_HANDSHAKE, 0, &seen),
+               ERR_NOTFOUND);
+    CHECK_UINT(secret_tree_peek(p.c, p.rx, 4, RATCHET_HANDSHAKE, 0, &seen),
                ERR_INVALID);
 }
 
@@ -395,7 +401,7 @@ static const struct test tests[] = {
     TEST(a_peek_uses_up_nothing),
     TEST(keeps_the_newest_skipped_keys),
     TEST(refuses_to_run_far_ahead),
-    TEST(has_keys_of_other_members_only),
+    TEST(own_keys_are_looked_at_until_they_are_given_out),
     TEST(rejects_trees_that_cannot_be),
     TEST(goes_on_from_its_records),
     TEST(a_message_rewrites_one_small_record),
