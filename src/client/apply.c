@@ -73,6 +73,9 @@ enum err apply_entry(struct client *c, struct conv *cv, const struct entry *e)
         return ERR_INVALID; /* the server's fault: it checks the kind */
     const struct kind_row *kind = &kinds[e->kind];
     struct sotto_group *group = NULL;
+    struct commit_data lists = {0};
+    /* What a server must refuse: all see it alike, so all skip it. */
+    bool formed = entry_check(e->kind, e->body, &lists) == OK;
     TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "apply entry", &step));
@@ -81,7 +84,8 @@ enum err apply_entry(struct client *c, struct conv *cv, const struct entry *e)
     if (kind->handshake)
         cv->handshake = e->seq;
     TRY(log_hash_store(c, cv));
-    TRY(kind->apply(c, cv, e));
+    TRY(formed ? kind->apply(c, cv, e)
+               : apply_skip(c, cv, e, "an entry that servers must refuse"));
     if (cv->group != NULL)
         TRY(conv_group_save(c, cv));
     TRY(conv_save(c, cv));

@@ -282,8 +282,23 @@ static enum err apply_staged(struct client *c, struct conv *cv,
     return out ? removed(c, cv, e, &p) : OK;
 }
 
+/* A commit whose key is spent. Everybody skips it, but for one of ours that the
+ * server claimed to refuse and put into the log: the others have applied it. */
+static enum err apply_spent(struct client *c, struct conv *cv,
+                            const struct entry *e,
+                            const uint8_t digest[HASH256_SIZE])
+{
+    bool refused = false;
+    TRY(commit_was_refused(c, digest, &refused));
+    if (!refused)
+        return skip_commit(c, cv, e, "a commit whose key was used already");
+    return rejoin_mark(c, cv, CLIENT_REJOIN,
+                       "the server took a commit that it said it refuses");
+}
+
 static enum err apply_foreign(struct client *c, struct conv *cv,
-                              const struct entry *e)
+                              const struct entry *e,
+                              const uint8_t digest[HASH256_SIZE])
 {
     CLEANUP(sotto_result_free) struct sotto_result result = {0};
     enum err err = err_of_sotto(
@@ -303,9 +318,10 @@ static enum err apply_foreign(struct client *c, struct conv *cv,
         return rejoin_mark(c, cv, CLIENT_STORE_OLD,
                            "this device made a commit that this profile does "
                            "not know: it was restored from an old copy");
+    case SOTTO_DUPLICATE:
+        return apply_spent(c, cv, e, digest);
     case SOTTO_APPLICATION:
     case SOTTO_PROPOSAL:
-    case SOTTO_DUPLICATE:
     case SOTTO_FUTURE_EPOCH:
     case SOTTO_TOO_OLD:
     case SOTTO_WRONG_GROUP:
@@ -321,9 +337,9 @@ enum err apply_commit(struct client *c, struct conv *cv, const struct entry *e)
     TRY(sha256(c, PARTS(e->body), digest));
     enum err err = pending_get(c, cv, &pending);
     if (err == ERR_NOTFOUND)
-        return apply_foreign(c, cv, e);
+        return apply_foreign(c, cv, e, digest);
     TRY(err);
     if (bytes_equal(ID_BYTES(digest), ID_BYTES(pending.hash)))
         return apply_own(c, cv, e, &pending);
-    return apply_foreign(c, cv, e);
+    return apply_foreign(c, cv, e, digest);
 }

@@ -120,6 +120,31 @@ static enum err uploaded(struct client *c, struct conv *cv, uint64_t stored)
     return step_commit(&step);
 }
 
+/* Remembers a commit that the server refused, as outbox.c does with messages:
+ * should it be in the log all the same, the others have applied it. */
+static enum err refused_add(struct client *c, const struct conv *cv)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "INSERT OR REPLACE INTO tried (hash, outbox,"
+                         " conversation, seq) SELECT hash, 0, conversation, ?"
+                         " FROM pending WHERE conversation = ?");
+    sql_put_u64(&q, cv->cursor + 1);
+    sql_put_u64(&q, (uint64_t)cv->id);
+    return sql_run(&q);
+}
+
+enum err commit_was_refused(struct client *c, const uint8_t hash[HASH256_SIZE],
+                            bool *out)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "SELECT 1 FROM tried WHERE hash = ? AND outbox = 0");
+    sql_put_bytes(&q, bytes_of(hash, HASH256_SIZE));
+    *out = sql_next(&q);
+    return sql_finish(&q);
+}
+
 /* A commit that can never be taken: its intents have failed. */
 static enum err commit_refused(struct client *c, struct conv *cv,
                                enum status status)
@@ -130,6 +155,7 @@ static enum err commit_refused(struct client *c, struct conv *cv,
     TRY(step_begin(c, "commit refused", &step));
     sotto_group_drop_pending(group);
     TRY(conv_group_save(c, cv));
+    TRY(refused_add(c, cv));
     TRY(pending_delete(c, cv, true));
     cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
     TRY(conv_save(c, cv));

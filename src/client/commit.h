@@ -41,6 +41,11 @@ MUST_USE enum err pending_insert(struct client *c, const struct conv *cv,
 MUST_USE enum err pending_delete(struct client *c, const struct conv *cv,
                                  bool done);
 
+/* Says whether the server refused an own commit with this body. */
+MUST_USE enum err commit_was_refused(struct client *c,
+                                     const uint8_t hash[HASH256_SIZE],
+                                     bool *out);
+
 /* Makes or sends the next commit. `out_busy`: messages have to wait. */
 MUST_USE enum err commit_pump(struct client *c, struct conv *cv,
                               bool *out_busy);

@@ -11,8 +11,9 @@
  *     log_hash     running hashes to compare with what others saw
  *     message      what people read, notices included
  *     outbox       own messages until they come back in order
- *     tried        hashes of every body tried for an outbox row; kept for a
- *                  while, to know a doubled entry as our own
+ *     tried        hashes of every body tried for an outbox row, and of commits
+ *                  that the server refused; kept for a while, to know a
+ *                  doubled or hidden entry as our own
  *     intent       commits that somebody wants: add, remove, path, rejoin
  *     taken        KeyPackages fetched for an intent
  *     pending      the own commit that waits for its turn
