@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * KeyPackages: some single-use ones and one last resort, kept up at the server.
- * Their private parts are stored before anything is published.
+ * Their private parts are stored before anything is published. The server drops
+ * single-use ones well before they expire, and so they are replaced like those
+ * that were taken; the last resort is replaced by its age.
  */
 #include "client/pump.h"
 
@@ -9,11 +11,13 @@
 
 #include <string.h>
 
-#define LIFETIME_S       (30ULL * 86400U)
-#define SKEW_S           3600U            /* others' clocks may be behind */
-#define LAST_RESORT_DAYS 15ULL            /* then it is replaced */
-#define KEPT_MS          (60ULL * DAY_MS) /* a Welcome may be under way */
-#define LOOK_AGAIN_MS    DAY_MS
+#define LIFETIME_S       (PACKAGE_LIFE * (DAY_MS / SECOND_MS))
+#define SKEW_S           3600U /* others' clocks may be behind */
+#define LAST_RESORT_DAYS 15ULL /* then it is replaced */
+/* After the expiry: the blob of a Welcome lives for so long. */
+#define KEPT_MS       ((BLOB_DAYS_MAX + 1U) * DAY_MS)
+#define PUBLISHABLE   " published = 0 AND expires > ?"
+#define LOOK_AGAIN_MS DAY_MS
 
 static enum err package_make(struct client *c, struct own_identity *own,
                              bool last_resort)
@@ -64,19 +68,27 @@ static enum err packages_make(struct client *c, unsigned count)
         TRY(package_make(c, &own, false));
     if (!fresh)
         TRY(package_make(c, &own, true));
-    CLEANUP(sql_end)
-    struct sql_query old =
-        sql_query(c->db, "DELETE FROM key_package WHERE expires < ?");
-    sql_put_u64(&old, c->now > KEPT_MS ? c->now - KEPT_MS : 0);
-    TRY(sql_run(&old));
     return step_commit(&step);
 }
 
+/* Forgets the private parts that no Welcome can need any more. */
+static enum err packages_forget(struct client *c)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "DELETE FROM key_package WHERE expires < ?");
+    sql_put_u64(&q, c->now > KEPT_MS ? c->now - KEPT_MS : 0);
+    return sql_run(&q);
+}
+
+/* Those that are too old to be given out for as long as the server would were
+ * made before a long sleep: others are made in their place. */
 static enum err unpublished(struct client *c, uint64_t *out)
 {
     CLEANUP(sql_end)
-    struct sql_query q = sql_query(
-        c->db, "SELECT count(*) FROM key_package WHERE published = 0");
+    struct sql_query q =
+        sql_query(c->db, "SELECT count(*) FROM key_package WHERE" PUBLISHABLE);
+    sql_put_u64(&q, c->now + PACKAGE_DAYS * DAY_MS);
     TRY(sql_one(&q));
     *out = sql_u64(&q, 0);
     return OK;
@@ -90,7 +102,8 @@ static enum err send_publish(struct client *c, struct lane_state *l)
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(c->db, "SELECT public, last_resort FROM key_package"
-                         " WHERE published = 0 ORDER BY expires");
+                         " WHERE" PUBLISHABLE " ORDER BY expires");
+    sql_put_u64(&q, c->now + PACKAGE_DAYS * DAY_MS);
     while (sql_next(&q)) {
         if (sql_u64(&q, 1) != 0)
             TRY(buf_copy(&last, sql_bytes(&q, 0)));
@@ -110,6 +123,7 @@ enum err on_package_publish(const struct answered *a)
     struct client *c = a->client;
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "key packages published", &step));
+    TRY(packages_forget(c));
     c->profile.packages_at =
         c->now + (a->answer->status == STATUS_BUSY ? MINUTE_MS : LOOK_AGAIN_MS);
     if (a->answer->status == STATUS_OK) {
@@ -143,6 +157,7 @@ enum err on_package_count(const struct answered *a)
         return send_publish(c, a->lane);
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "key packages looked at", &step));
+    TRY(packages_forget(c));
     c->profile.packages_at = c->now + LOOK_AGAIN_MS;
     TRY(profile_save(c));
     return step_commit(&step);

@@ -44,6 +44,8 @@
 #define BLOB_PIECE_MAX (1U << 20)
 #define BLOB_DAYS_MAX  37U
 #define RETENTION_DAYS 30U /* of entries and inbox items, at most */
+#define PACKAGE_DAYS   20U /* that a single-use KeyPackage is given out */
+#define PACKAGE_LIFE   30U /* days that a KeyPackage is valid */
 
 enum lane {
     LANE_IDENTIFIED = 1, /* for an account's own affairs, after a login */

@@ -306,6 +306,26 @@ static void key_package_is_given_once_then_the_last_resort(void)
     CHECK_BYTES(taken(&f, &take), fixture_id(20));
 }
 
+static void key_package_is_given_only_while_it_has_long_to_live(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
+    fixture_init(&f);
+    CHECK(set_up(&f));
+    CHECK_UINT(fixture_account_make(&f, &anna), OK);
+    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK_UINT(publish(&f, 1, 3, 10, LIT("last resort")), STATUS_OK);
+    f.now += (PACKAGE_DAYS - 1) * FIXTURE_DAY_MS;
+    fixture_flush(&f, 0);
+    CHECK_UINT(single_use(&f, 1), 3);
+    const struct request take = take_of(&anna);
+    CHECK_UINT(taken(&f, &take).len, ID_SIZE);
+    f.now += FIXTURE_DAY_MS;
+    fixture_flush(&f, 0);
+    CHECK_UINT(single_use(&f, 1), 0);
+    CHECK_BYTES(taken(&f, &take), LIT("last resort"));
+}
+
 static void stranger_works_for_a_package_from_a_small_quota(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -478,6 +498,7 @@ static const struct test tests[] = {
     TEST(only_a_listed_device_logs_in),
     TEST(chain_grows_by_its_rule_and_revoked_devices_are_cut_off),
     TEST(key_package_is_given_once_then_the_last_resort),
+    TEST(key_package_is_given_only_while_it_has_long_to_live),
     TEST(stranger_works_for_a_package_from_a_small_quota),
     TEST(contact_capability_can_be_changed),
     TEST(inbox_keeps_items_until_they_are_acknowledged),

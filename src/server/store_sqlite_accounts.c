@@ -566,8 +566,9 @@ static enum err older(struct sql *db, const char *text,
     return sql_run(&q);
 }
 
-/* Packages live for the retention time at most (DESIGN.md, section 4), so one
- * that was taken cannot be published again after it. */
+/* A package is given out while it has long to live; its device, which sees the
+ * number fall, publishes others. The hash of one that was taken stays for as
+ * long as it lives, so that it cannot be published again. */
 enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
 {
     uint8_t ids[COLLECT_STEP][ID_SIZE];
@@ -584,13 +585,14 @@ enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
         TRY(store_walk(s, FILE_ACCOUNTS, &q, ids, &count));
     }
     for (size_t i = 0; i < count; i++) {
-        uint32_t days = s->quotas.retention_days + 1;
         CLEANUP(sql_end)
         struct sql_query q = sql_query(
             db, "DELETE FROM package WHERE device = ? AND last_resort = 0"
-                " AND day < ?");
+                " AND day + iif(body IS NULL, ?, ?) <= ?");
         sql_put_bytes(&q, (struct bytes){ids[i], ID_SIZE});
-        sql_put_u64(&q, op->day > days ? op->day - days : 0);
+        sql_put_u64(&q, PACKAGE_LIFE + 2);
+        sql_put_u64(&q, PACKAGE_DAYS);
+        sql_put_u64(&q, op->day);
         TRY(sql_run(&q));
     }
     return OK;
