@@ -118,22 +118,6 @@ uint64_t lane_server_time(const struct client *c, const struct lane_state *l)
     return l->server_time + since / SECOND_MS;
 }
 
-#define POW_ATTEMPTS_MAX (1U << 30)
-
-enum err lane_pow(struct client *c, const struct lane_state *l,
-                  enum pow_purpose purpose, struct bytes subject,
-                  struct pow *out)
-{
-    *out = (struct pow){
-        .day = (uint32_t)(lane_server_time(c, l) / SECONDS_OF_DAY)};
-    const struct pow_task task = {purpose, subject, l->pow_bits};
-    bool found = false;
-    if (l->pow_bits > POW_BITS_MAX)
-        return ERR_LIMIT;
-    TRY(pow_solve(c->crypto, &task, POW_ATTEMPTS_MAX, out, &found));
-    return found ? OK : ERR_LIMIT;
-}
-
 /* Says whether the key is the one that is pinned, or the one of the invite. */
 static enum err server_key_known(struct client *c, const struct server *s,
                                  struct bytes key, bool *out)
@@ -193,7 +177,15 @@ static enum err on_hello(const struct answered *a)
         return err;
     if (err != OK || !known) {
         lane_close(c, l);
-        return client_note(c, CLIENT_SERVER_UNKNOWN, l->server->address);
+        return lane_note(c, l, CLIENT_SERVER_UNKNOWN,
+                         "has another key than the one that is known: nothing "
+                         "was sent to it");
+    }
+    if (h->pow_bits > POW_BITS_MAX) {
+        lane_close(c, l);
+        return lane_note(c, l, CLIENT_SERVER_BROKEN,
+                         "asks for more work than the protocol allows: ask "
+                         "its operator");
     }
     TRY(server_pin(c, l->server, h->server_key));
     l->pow_bits = h->pow_bits;
@@ -274,10 +266,12 @@ enum err pump(struct client *c)
     TRY(account_pump(c));
     if (c->profile.state != PROFILE_READY)
         return OK;
+    work_pump_begin(c);
     TRY(joining_pump(c));
     TRY(mail_pump(c));
     TRY(intent_pump(c));
     for (struct conv *cv = c->convs; cv != NULL; cv = cv->next)
         TRY(conv_pump(c, cv));
+    work_pump_end(c);
     return OK;
 }

@@ -127,6 +127,15 @@ enum err client_note(struct client *c, enum client_event_kind kind,
     return client_emit(c, &e);
 }
 
+enum err lane_note(struct client *c, const struct lane_state *l,
+                   enum client_event_kind kind, const char *what)
+{
+    struct client_event e = {.kind = kind};
+    (void)snprintf(e.detail, sizeof e.detail, "%.64s %s", l->server->address,
+                   what);
+    return client_emit(c, &e);
+}
+
 bool client_take_event(struct client *c, struct client_event *out)
 {
     struct event_node *n = c->events;
@@ -240,6 +249,8 @@ static void lane_reset(struct client *c, struct lane_state *l)
         mem_free(k, sizeof *k);
     }
     l->calls = NULL;
+    if (c->work.lane == l)
+        c->work.lane = NULL;
     for (struct conv *cv = c->convs; cv != NULL; cv = cv->next) {
         if (l->kind == CLIENT_ANONYMOUS && cv->server == l->server)
             cv->attached = false;
@@ -304,7 +315,9 @@ enum err client_receive(struct client *c, size_t lane, uint8_t kind,
     enum err err = call_receive(c, l, kind, id, message);
     if (err == ERR_MALFORMED || err == ERR_INVALID || err == ERR_LIMIT) {
         lane_close(c, l);
-        TRY(client_note(c, CLIENT_SERVER_BROKEN, l->server->address));
+        TRY(lane_note(c, l, CLIENT_SERVER_BROKEN,
+                      "does not keep to the protocol: the connection was "
+                      "closed"));
         err = OK;
     }
     TRY(lane_failed(c, l, err));

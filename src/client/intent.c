@@ -349,9 +349,9 @@ static enum err send_take(struct client *c, struct lane_state *l,
     enum err err = person_get(c, ID_BYTES(i->account), &p);
     if (err != OK && err != ERR_NOTFOUND)
         return err;
-    uint8_t subject[32] = {0};
+    static const uint8_t none[ID_SIZE];
     struct request q = {.kp_take = {.account_id = ID_BYTES(i->account),
-                                    .pow_subject = ID_BYTES(subject)}};
+                                    .pow_subject = ID_BYTES(none)}};
     if (i->kind == INTENT_REJOIN)
         q.kp_take.device_id = ID_BYTES(i->device);
     if (i->has_cap)
@@ -361,8 +361,14 @@ static enum err send_take(struct client *c, struct lane_state *l,
     if (call_active(l, TASK_TAKE, i->id))
         return OK;
     if (q.kp_take.contact_cap.len == 0) {
-        random_fill(c->random, subject, sizeof subject);
-        TRY(lane_pow(c, l, POW_KP_TAKE, ID_BYTES(subject), &q.kp_take.pow));
+        const struct work *work = NULL;
+        TRY(work_slice(c, l,
+                       &(struct work_for){TASK_TAKE, i->id, POW_KP_TAKE, {0}},
+                       &work));
+        if (work == NULL)
+            return OK;
+        q.kp_take.pow_subject = ID_BYTES(work->subject);
+        q.kp_take.pow = work->pow;
     }
     return call_send(c, l, &(struct call){.task = TASK_TAKE, .row = i->id}, &q);
 }

@@ -45,8 +45,15 @@ static enum err send_mail(struct client *c, const struct sql_query *row)
         q.inbox_append.contact_cap = ID_BYTES(p.contact_cap);
     } else {
         uint8_t subject[HASH256_SIZE];
+        const struct work *work = NULL;
         TRY(sha256(c, PARTS(q.inbox_append.item), subject));
-        TRY(lane_pow(c, l, POW_INBOX, ID_BYTES(subject), &q.inbox_append.pow));
+        TRY(work_slice(
+            c, l,
+            &(struct work_for){TASK_MAIL, id, POW_INBOX, ID_BYTES(subject)},
+            &work));
+        if (work == NULL)
+            return OK;
+        q.inbox_append.pow = work->pow;
     }
     return call_send(c, l,
                      &(struct call){.task = TASK_MAIL,

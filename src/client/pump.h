@@ -26,9 +26,22 @@ size_t call_count(const struct lane_state *l, enum task task);
 struct session lane_session(const struct lane_state *l);
 /* Seconds since 1970 by the server's clock. */
 uint64_t lane_server_time(const struct client *c, const struct lane_state *l);
-MUST_USE enum err lane_pow(struct client *c, const struct lane_state *l,
-                           enum pow_purpose purpose, struct bytes subject,
-                           struct pow *out);
+
+/* --- work.c --- */
+
+struct work_for {
+    enum task task;
+    int64_t row;
+    enum pow_purpose purpose;
+    struct bytes subject; /* [32]; empty: a random one, drawn once */
+};
+
+/* Does a slice of a task's proof of work. *out is the solution, lent until the
+ * next call, or NULL: then the task asks again in the next pump. */
+MUST_USE enum err work_slice(struct client *c, struct lane_state *l,
+                             const struct work_for *f, const struct work **out);
+void work_pump_begin(struct client *c);
+void work_pump_end(struct client *c);
 
 /* An answer for a handler; what it needs is in one place. */
 struct answered {

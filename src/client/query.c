@@ -250,7 +250,7 @@ enum err client_status_get(struct client *c, struct client_status *out)
     TRY(sql_one(&q));
     s.synced = s.online && synced(c) && sql_u64(&q, 0) == 0;
     s.queued = sql_u64(&q, 1);
-    s.busy = sql_u64(&q, 2);
+    s.busy = sql_u64(&q, 2) + (c->work.lane != NULL);
     *out = s;
     return OK;
 }

@@ -164,6 +164,16 @@ struct lane_state {
     struct call *calls;
 };
 
+/* Proof of work under way (work.c). */
+struct work {
+    struct lane_state *lane; /* NULL: none */
+    enum task task;          /* what it is for */
+    int64_t row;
+    bool wanted; /* by somebody in this pump */
+    uint8_t subject[HASH256_SIZE];
+    struct pow pow;
+};
+
 struct output_node {
     struct output_node *next;
     struct client_output output;
@@ -185,6 +195,7 @@ struct client {
     bool stale;         /* the copy must be read again */
     uint64_t verify_at; /* runtime: when to look claimed handles up again */
     bool inbox_unread;  /* runtime: the server may hold items for us */
+    struct work work;   /* runtime */
 
     struct profile profile;
     struct server *servers;
@@ -242,6 +253,9 @@ struct server *server_home(struct client *c);
 MUST_USE enum err client_emit(struct client *c, const struct client_event *e);
 MUST_USE enum err client_note(struct client *c, enum client_event_kind kind,
                               const char *detail);
+/* The same about a lane's server. */
+MUST_USE enum err lane_note(struct client *c, const struct lane_state *l,
+                            enum client_event_kind kind, const char *what);
 MUST_USE enum err client_output_add(struct client *c, struct lane_state *l,
                                     uint32_t id, struct buf *message);
 /* Ends a connection: as if it went down, and the owner is told to close. */

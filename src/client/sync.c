@@ -44,8 +44,14 @@ static enum err send_create(struct client *c, struct conv *cv)
     q.channel_create.channel = ID_BYTES(cv->channel);
     q.channel_create.sub = ID_BYTES(cv->sub);
     q.channel_create.cap_hash = ID_BYTES(cap_hash);
-    TRY(lane_pow(c, l, POW_CHANNEL_CREATE, ID_BYTES(cv->channel),
-                 &q.channel_create.pow));
+    const struct work *work = NULL;
+    TRY(work_slice(c, l,
+                   &(struct work_for){TASK_CREATE, cv->id, POW_CHANNEL_CREATE,
+                                      ID_BYTES(cv->channel)},
+                   &work));
+    if (work == NULL)
+        return OK;
+    q.channel_create.pow = work->pow;
     return call_send(c, l, &(struct call){.task = TASK_CREATE, .row = cv->id},
                      &q);
 }

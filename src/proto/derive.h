@@ -30,7 +30,7 @@ enum pow_purpose {
     POW_INBOX,          /* subject: SHA-256 of the item */
     POW_CHANNEL_CREATE, /* subject: the channel's id */
 };
-#define POW_BITS_MAX   40U
+#define POW_BITS_MAX   26U /* a minute; clients refuse to do more */
 #define SECONDS_OF_DAY 86400U
 
 /* ERR_AUTH: too little work; ERR_STATE: of another day. */

@@ -86,7 +86,7 @@ static const struct setting table[] = {
      offsetof(struct options, key)},
     {"open-registration", NULL, NULL, "accounts need no invite", setting_flag,
      offsetof(struct options, open_registration)},
-    {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 40",
+    {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 26",
      parse_pow_bits, offsetof(struct options, pow_bits)},
     {"no-limits", NULL, NULL, "bound no rates; only for measurements",
      setting_flag, offsetof(struct options, no_limits)},
