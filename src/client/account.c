@@ -155,8 +155,8 @@ enum err on_login(const struct answered *a)
         return OK;
     return client_note(c, CLIENT_LOGIN_FAILED,
                        a->answer->status == STATUS_NOTFOUND
-                           ? "the server does not know this account: it may "
-                             "have been restored from an old copy"
+                           ? "the server does not know this account, so it "
+                             "was restored from an old copy: ask its operator"
                            : status_text((enum status)a->answer->status));
 }
 

@@ -181,8 +181,9 @@ enum err apply_application(struct client *c, struct conv *cv,
         return apply_skip(c, cv, e, "a message that does not decrypt");
     if (result.outcome == SOTTO_OWN_MESSAGE)
         return rejoin_mark(c, cv, CLIENT_STORE_OLD,
-                           "this device sent a message that this profile does "
-                           "not know: it was restored from an old copy");
+                           "this device sent a message that this profile, an "
+                           "old copy, does not know: the others are asked to "
+                           "add it again, and until then nothing is sent");
     if (result.outcome != SOTTO_APPLICATION)
         return apply_skip(c, cv, e, outcome_text(result.outcome));
     return apply_plaintext(c, cv, e, &result);

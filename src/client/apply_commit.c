@@ -316,8 +316,9 @@ static enum err apply_foreign(struct client *c, struct conv *cv,
     case SOTTO_OWN_MESSAGE:
     case SOTTO_OWN_COMMIT:
         return rejoin_mark(c, cv, CLIENT_STORE_OLD,
-                           "this device made a commit that this profile does "
-                           "not know: it was restored from an old copy");
+                           "this device made a commit that this profile, an "
+                           "old copy, does not know: the others are asked to "
+                           "add it again, and until then nothing is sent");
     case SOTTO_DUPLICATE:
         return apply_spent(c, cv, e, digest);
     case SOTTO_APPLICATION:

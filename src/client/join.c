@@ -320,6 +320,7 @@ static void conv_start(struct client *c, struct conv *cv,
     cv->log_hash = a->row->log_hash;
     cv->scheduled = 0;
     cv->rejoin_at = 0;
+    cv->rejoin_asked = 0;
     cv->retry_at = 0;
     cv->attached = false;
     cv->head = a->row->seq;

@@ -380,7 +380,7 @@ enum err outbox_abandon(struct client *c, const struct conv *cv)
     return conv_notice(
         c, cv,
         &(struct notice){.kind = CLIENT_SEND_FAILED,
-                         .detail = "this device is not in it any more"});
+                         .detail = "nothing can be sent in it any more"});
 }
 
 enum err outbox_settle(struct client *c, const struct conv *cv)

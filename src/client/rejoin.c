@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define REJOIN_EVERY_MS  DAY_MS
-#define REJOIN_ASKED_MAX 8U                  /* devices at a time */
+#define REJOIN_DAYS      30U /* of asking; then the conversation is over */
+#define REJOIN_ASKED_MAX 8U  /* devices at a time */
 #define REJOIN_SPREAD_MS (10ULL * SECOND_MS) /* who answers it */
 #define REJOIN_AGE_MAX_S (30ULL * 86400U)
 
@@ -99,6 +100,15 @@ static enum err ask(struct client *c, struct conv *cv, size_t *asked)
     return OK;
 }
 
+static enum err give_up(struct client *c, struct conv *cv, const char *why)
+{
+    TRY(conv_over(c, cv));
+    return conv_notice(
+        c, cv, &(struct notice){.kind = CLIENT_CONVERSATION, .detail = why});
+}
+
+/* Counts the days on which it asked: while the device is off, an answer waits
+ * for it. */
 enum err rejoin_pump(struct client *c, struct conv *cv)
 {
     if (!client_due(c, cv->rejoin_at) ||
@@ -109,14 +119,18 @@ enum err rejoin_pump(struct client *c, struct conv *cv)
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "ask to rejoin", &step));
     size_t asked = 0;
-    TRY(ask(c, cv, &asked));
-    if (asked == 0) { /* the old copy is from before its first other member */
-        TRY(conv_over(c, cv));
-        TRY(conv_notice(c, cv,
-                        &(struct notice){.kind = CLIENT_CONVERSATION,
-                                         .detail = "nobody is known who could "
-                                                   "add this device again"}));
+    if (cv->rejoin_asked >= REJOIN_DAYS) {
+        TRY(give_up(c, cv,
+                    "nobody has added this device again in 30 days, so it is "
+                    "out: begin a new conversation, or ask to be added"));
+    } else {
+        TRY(ask(c, cv, &asked));
+        if (asked == 0) /* the copy is from before its first other member */
+            TRY(give_up(c, cv,
+                        "nobody is known who could add this device again: "
+                        "begin a new conversation, or ask to be added"));
     }
+    cv->rejoin_asked++;
     cv->rejoin_at = c->now + REJOIN_EVERY_MS;
     TRY(conv_save(c, cv));
     return step_commit(&step);

@@ -4,7 +4,8 @@
  * cannot apply, a gap, an old copy of its store) sends nothing more and asks
  * some devices of the other members, by their inboxes and at most once a day,
  * to add it again. Whoever reads that first removes the old leaf and adds the
- * new one in one commit; the others see it in the log.
+ * new one in one commit; the others see it in the log. When nobody has answered
+ * on 30 days, the conversation is over.
  *
  * And going for good: nothing of the conversation will be sent any more.
  */

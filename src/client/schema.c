@@ -139,6 +139,8 @@ static const char *const steps[] = {
     " blob_id BLOB NOT NULL UNIQUE, blob_key BLOB NOT NULL, seq INTEGER"
     " NOT NULL, log_hash BLOB NOT NULL, body BLOB NOT NULL, total INTEGER"
     " NOT NULL, state INTEGER NOT NULL, not_before INTEGER NOT NULL) STRICT;",
+    "ALTER TABLE conversation ADD COLUMN rejoin_asked INTEGER NOT NULL"
+    " DEFAULT 0;",
 };
 
 enum err schema_migrate(struct sql *db)

@@ -92,6 +92,7 @@ struct conv {
     uint64_t path_at;         /* when a fresh path is due; 0: not */
     uint64_t scheduled;       /* entry time of the last commit of only a path */
     uint64_t rejoin_at;       /* when to ask again */
+    uint64_t rejoin_asked;    /* how often, since the last time it was in */
     uint64_t retry_at;        /* the server was busy until then */
     bool profile_sent;
     bool leaving;

@@ -340,7 +340,8 @@ struct conv *conv_by_channel(struct client *c, struct bytes channel)
 #define CONV_COLUMNS                                                        \
     "id, server, channel, direct, peer, state, accepted,"                   \
     " subscription, capability, cursor, acked, handshake, log_hash, first," \
-    " path_at, scheduled, rejoin_at, retry_at, profile_sent, leaving"
+    " path_at, scheduled, rejoin_at, retry_at, profile_sent, leaving,"      \
+    " rejoin_asked"
 
 static enum err conv_read(struct client *c, const struct sql_query *q,
                           struct conv *cv)
@@ -369,6 +370,7 @@ static enum err conv_read(struct client *c, const struct sql_query *q,
     cv->retry_at = sql_u64(q, 17);
     cv->profile_sent = sql_u64(q, 18) != 0;
     cv->leaving = sql_u64(q, 19) != 0;
+    cv->rejoin_asked = sql_u64(q, 20);
     return OK;
 }
 
@@ -434,6 +436,7 @@ static void conv_put(struct sql_query *q, const struct conv *cv)
     sql_put_u64(q, cv->retry_at);
     sql_put_u64(q, cv->profile_sent);
     sql_put_u64(q, cv->leaving);
+    sql_put_u64(q, cv->rejoin_asked);
 }
 
 enum err conv_save(struct client *c, const struct conv *cv)
@@ -445,7 +448,7 @@ enum err conv_save(struct client *c, const struct conv *cv)
                " subscription = ?, capability = ?, cursor = ?, acked = ?,"
                " handshake = ?, log_hash = ?, first = ?, path_at = ?,"
                " scheduled = ?, rejoin_at = ?, retry_at = ?, profile_sent = ?,"
-               " leaving = ? WHERE id = ?");
+               " leaving = ?, rejoin_asked = ? WHERE id = ?");
     conv_put(&q, cv);
     sql_put_u64(&q, (uint64_t)cv->id);
     return sql_run(&q);
@@ -460,8 +463,8 @@ enum err conv_insert(struct client *c, const struct conv *values,
         "INSERT INTO conversation (name, server, channel, direct, peer,"
         " state, accepted, subscription, capability, cursor,"
         " acked, handshake, log_hash, first, path_at, scheduled, rejoin_at,"
-        " retry_at, profile_sent, leaving) VALUES (?, ?, ?, ?, ?, ?, ?, ?,"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        " retry_at, profile_sent, leaving, rejoin_asked) VALUES (?, ?, ?, ?, ?,"
+        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     sql_put_bytes(&q, name);
     conv_put(&q, values);
     TRY(sql_run(&q));

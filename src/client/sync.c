@@ -94,13 +94,15 @@ static enum err conv_stop(struct client *c, struct conv *cv)
 {
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "server restored", &step));
+    TRY(conv_over(c, cv));
     cv->state = CLIENT_STOPPED;
-    cv->attached = false;
     TRY(conv_save(c, cv));
-    TRY(conv_notice(c, cv,
-                    &(struct notice){.kind = CLIENT_SERVER_RESTORED,
-                                     .detail = "the server lost entries that "
-                                               "were read already"}));
+    TRY(conv_notice(
+        c, cv,
+        &(struct notice){.kind = CLIENT_SERVER_RESTORED,
+                         .detail = "the server was restored from an old copy "
+                                   "and lost entries that were read here: "
+                                   "begin a new conversation"}));
     return step_commit(&step);
 }
 
@@ -141,7 +143,9 @@ enum err on_attach(const struct answered *a)
     const struct attach_answer *at = &a->answer->attach;
     if (at->cursor > cv->cursor)
         return rejoin_begin(c, cv, CLIENT_STORE_OLD,
-                            "this profile was restored from an old copy");
+                            "this profile was restored from an old copy: the "
+                            "others are asked to add it again, and until then "
+                            "nothing is sent");
     if (at->head < cv->cursor)
         return conv_stop(c, cv);
     if (at->head > cv->cursor && at->oldest > cv->cursor + 1)
