@@ -238,7 +238,8 @@ enum err on_ack(const struct answered *a)
     struct conv *cv = conv_find(c, a->call.row);
     if (cv == NULL)
         return OK;
-    if (a->answer->status != STATUS_OK)
+    bool over = cv->state == CLIENT_LEFT && a->answer->status != STATUS_BUSY;
+    if (a->answer->status != STATUS_OK && !over)
         return access_refused(c, cv, a->answer);
     if (a->call.value <= cv->acked)
         return OK;
@@ -316,9 +317,10 @@ enum err conv_pump(struct client *c, struct conv *cv)
         return send_create(c, cv);
     case CLIENT_ACTIVE:
         return active_pump(c, cv);
+    case CLIENT_LEFT: /* the server keeps for us what we do not acknowledge */
+        return cv->acked < cv->cursor ? send_ack(c, cv) : OK;
     case CLIENT_REJOINING:
     case CLIENT_STOPPED:
-    case CLIENT_LEFT:
         break;
     }
     return OK;
