@@ -328,12 +328,69 @@ static void check_sent(struct world *w, const struct sent *s)
         world_fail(w, "%s: '%s' was never sent", d->name, s->text);
 }
 
-/* Nobody is behind, so nothing may be left. */
+/* Rule 4, by the store's own files: what every subscription that may read an
+ * entry has acknowledged is gone, and what is not stays. Where nobody went back
+ * in time, everybody has acknowledged everything. */
+static const struct {
+    bool complete;
+    const char *query, *what;
+} store_laws[] = {
+    {false,
+     "SELECT count(*) FROM entry e WHERE NOT EXISTS (SELECT 1 FROM"
+     " subscription s WHERE s.slot = e.id >> 32 AND (ended IS NULL OR"
+     " cursor < ended) AND cursor < e.id & 0xffffffff)",
+     "entries that everybody has acknowledged are still there"},
+    {true, "SELECT count(*) FROM entry", "entries wait for nobody"},
+    {false,
+     "SELECT count(*) FROM subscription s JOIN channel c USING (slot)"
+     " WHERE cursor < coalesce(ended, head) AND NOT EXISTS (SELECT 1 FROM"
+     " entry e WHERE e.id = s.slot << 32 | cursor + 1)",
+     "subscriptions have not read an entry that is gone"},
+};
+
+static bool is_complete(const struct world *w)
+{
+    bool complete = true;
+    for (unsigned i = 0; i < w->device_count; i++)
+        complete = complete && !w->devices[i].restored;
+    return complete;
+}
+
+/* The server is closed first: nothing but its files is asked. */
+static void check_store_files(struct world *w)
+{
+    struct problem problem = {0};
+    CLEANUP(sql_close) struct sql *db = NULL;
+    struct sql_config config = {.path = "server/channels.db",
+                                .vfs = "server",
+                                .exclusive = true,
+                                .existing = true};
+    if (sql_open(&config, &problem, &db) != OK) {
+        world_fail(w, "server: cannot read its files: %s", problem.detail);
+        return;
+    }
+    for (size_t i = 0; i < sizeof store_laws / sizeof store_laws[0]; i++) {
+        if (store_laws[i].complete && !is_complete(w))
+            continue;
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(db, store_laws[i].query);
+        if (sql_one(&q) != OK)
+            world_fail(w, "server: cannot query its files");
+        else if (sql_u64(&q, 0) > 0)
+            world_fail(w, "server: %llu %s", (unsigned long long)sql_u64(&q, 0),
+                       store_laws[i].what);
+    }
+}
+
 static void check_server(struct world *w)
 {
     struct problem problem = {0};
-    if (store_sqlite_check(w->server.sqlite, &problem) != OK)
+    struct server *s = &w->server;
+    if (store_sqlite_check(s->sqlite, &problem) != OK)
         world_fail(w, "server: its store is damaged: %s", problem.detail);
+    core_free(&s->core);
+    store_sqlite_close(&s->sqlite);
+    check_store_files(w);
 }
 
 void world_check(struct world *w)
