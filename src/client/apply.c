@@ -11,6 +11,7 @@
 #include "client/outbox.h"
 #include "client/people.h"
 #include "client/rejoin.h"
+#include "client/welcome.h"
 #include "proto/entry.h"
 
 #include <string.h>
@@ -130,6 +131,7 @@ static enum err apply_plaintext(struct client *c, struct conv *cv,
     if (sotto_group_member(cv->group, result->sender, &leaf) != SOTTO_OK ||
         leaf_claim_read(&leaf, &claim) != OK)
         return apply_skip(c, cv, e, "a message of nobody");
+    TRY(welcome_heard(c, cv, claim.signature_key));
     if (result->authenticated_data.len > 0)
         return apply_skip(c, cv, e, "a message with data in the clear");
     if (envelope_read(from_sotto_buf(&result->content), &env) != OK)

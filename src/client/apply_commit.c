@@ -7,10 +7,10 @@
 
 #include "client/commit.h"
 #include "client/groups.h"
-#include "client/mail.h"
 #include "client/people.h"
 #include "client/profile.h"
 #include "client/rejoin.h"
+#include "client/welcome.h"
 #include "proto/entry.h"
 
 #include <string.h>
@@ -40,16 +40,20 @@ static enum err leaf_row(struct client *c, const struct conv *cv,
 
 /* Removes first: a device that is removed and added again stays. */
 static enum err leaf_rows(struct client *c, const struct conv *cv,
-                          const struct sotto_staged *staged, uint64_t time)
+                          const struct sotto_staged *staged,
+                          const struct policy *p, uint64_t time)
 {
+    bool own = bytes_equal(p->committer, buf_bytes(&c->profile.sign_public));
     static const enum sotto_change_kind order[] = {SOTTO_CHANGE_REMOVE,
                                                    SOTTO_CHANGE_ADD};
     for (size_t k = 0; k < 2; k++) {
         struct sotto_change change = {0};
         for (size_t i = 0; sotto_staged_change(staged, i, &change) == SOTTO_OK;
              i++) {
-            if (change.kind == order[k])
-                TRY(leaf_row(c, cv, &change, time));
+            if (change.kind != order[k])
+                continue;
+            TRY(leaf_row(c, cv, &change, time));
+            TRY(welcome_note(c, cv, &change, p, own));
         }
     }
     return OK;
@@ -115,7 +119,8 @@ static enum err commit_effects(struct client *c, struct conv *cv,
 {
     for (const struct touched *t = p->accounts; t != NULL; t = t->next)
         TRY(member_update(c, cv, t, e->time));
-    TRY(leaf_rows(c, cv, staged, e->time));
+    TRY(welcome_heard(c, cv, p->committer));
+    TRY(leaf_rows(c, cv, staged, p, e->time));
     if (p->scheduled)
         cv->scheduled = e->time;
     return OK;
@@ -173,45 +178,8 @@ static enum err skip_commit(struct client *c, struct conv *cv,
 
 /* --- the own commit --- */
 
-/* Tells each new device where to find its Welcome: in the same transaction as
- * the merge, so that a crash loses nobody. */
-static enum err invite_devices(struct client *c, struct conv *cv,
-                               const struct sotto_staged *staged,
-                               const struct policy *p,
-                               const struct pending *pending)
-{
-    struct inbox_message m = {
-        .type = INBOX_WELCOME,
-        .welcome = {.server_address = bytes_str(cv->server->address),
-                    .server_key = ID_BYTES(cv->server->key),
-                    .channel = ID_BYTES(cv->channel),
-                    .blob = ID_BYTES(pending->blob_id),
-                    .blob_key = ID_BYTES(pending->blob_key),
-                    .commit_seq = cv->cursor,
-                    .log_hash = ID_BYTES(cv->log_hash.data)}};
-    struct sotto_change change = {0};
-    for (size_t i = 0; sotto_staged_change(staged, i, &change) == SOTTO_OK;
-         i++) {
-        if (change.kind != SOTTO_CHANGE_ADD)
-            continue;
-        struct bytes account = from_sotto(change.after.identity);
-        const struct touched *t = p->accounts;
-        while (t != NULL && !bytes_equal(ID_BYTES(t->account), account))
-            t = t->next;
-        const struct device *device =
-            t == NULL
-                ? NULL
-                : state_device_of_key(chain_newest(t->chain),
-                                      from_sotto(change.after.signature_key));
-        if (device == NULL)
-            return ERR_INVALID; /* policy has found it listed */
-        TRY(mail_add(c, cv->id, account, device, &m));
-    }
-    return OK;
-}
-
 static enum err apply_own(struct client *c, struct conv *cv,
-                          const struct entry *e, const struct pending *pending)
+                          const struct entry *e)
 {
     const struct sotto_staged *staged = sotto_group_pending(cv->group);
     if (staged == NULL)
@@ -223,10 +191,10 @@ static enum err apply_own(struct client *c, struct conv *cv,
     if (p.fault != NULL) { /* as all the others see it */
         sotto_group_drop_pending(cv->group);
         TRY(pending_delete(c, cv, true));
+        cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS; /* not at once */
         return skip_commit(c, cv, e, p.fault);
     }
     TRY(commit_effects(c, cv, e, staged, &p));
-    TRY(invite_devices(c, cv, staged, &p, pending));
     TRY(err_of_sotto(sotto_group_merge_pending(cv->group)));
     TRY(pending_delete(c, cv, true));
     cv->path_at = c->now + PATH_EVERY_MS - client_jitter(c, PATH_JITTER_MS);
@@ -341,6 +309,6 @@ enum err apply_commit(struct client *c, struct conv *cv, const struct entry *e)
         return apply_foreign(c, cv, e, digest);
     TRY(err);
     if (bytes_equal(ID_BYTES(digest), ID_BYTES(pending.hash)))
-        return apply_own(c, cv, e, &pending);
+        return apply_own(c, cv, e);
     return apply_foreign(c, cv, e, digest);
 }

@@ -268,10 +268,10 @@ enum err pump(struct client *c)
         return OK;
     work_pump_begin(c);
     TRY(joining_pump(c));
-    TRY(mail_pump(c));
     TRY(intent_pump(c));
     for (struct conv *cv = c->convs; cv != NULL; cv = cv->next)
         TRY(conv_pump(c, cv));
+    TRY(mail_pump(c)); /* last: the others write it */
     work_pump_end(c);
     return OK;
 }

@@ -7,6 +7,7 @@
 #include "client/people.h"
 #include "client/profile.h"
 #include "client/pump.h"
+#include "client/welcome.h"
 #include "proto/group_ext.h"
 #include "proto/joining.h"
 
@@ -42,8 +43,18 @@ static enum err known_server(struct client *c, const struct inbox_welcome *w,
     return OK;
 }
 
+/* Does the log that we have go beyond a Welcome? A device that was removed may
+ * have been so by the very commit that added it again. */
+static bool is_past(const struct conv *cv, uint64_t seq)
+{
+    return cv != NULL &&
+           (cv->state == CLIENT_LEFT ? seq < cv->cursor : seq <= cv->cursor);
+}
+
 enum err joining_add(struct client *c, const struct inbox_welcome *w)
 {
+    if (is_past(conv_by_channel(c, w->channel), w->commit_seq))
+        return OK; /* told again: it is in already */
     struct server *s = NULL;
     enum err err = known_server(c, w, &s);
     if (err == ERR_INVALID || err == ERR_LIMIT) {
@@ -372,6 +383,7 @@ static enum err settle(struct client *c, struct arrival *a)
     }
     TRY(settle_members(c, cv, a));
     TRY(conv_group_replace(c, cv, &a->group));
+    TRY(welcome_forget(c, cv));
     TRY(outbox_settle(c, cv));
     TRY(log_hash_begin(c, cv));
     TRY(profile_share(c, cv));
@@ -391,9 +403,7 @@ static enum err must_wait(struct client *c, const struct joining_row *row,
                           bool *out_wait, bool *out_stale)
 {
     const struct conv *cv = conv_by_channel(c, ID_BYTES(row->channel));
-    *out_stale =
-        cv != NULL && (cv->state == CLIENT_LEFT ? row->seq < cv->cursor
-                                                : row->seq <= cv->cursor);
+    *out_stale = is_past(cv, row->seq);
     *out_wait = cv != NULL && !*out_stale && cv->state == CLIENT_ACTIVE;
     if (*out_wait && row->tries > HOLD_TRIES)
         *out_stale = true;

@@ -146,6 +146,7 @@ static enum err judge_path(struct client *c, const struct conv *cv,
         !bytes_equal(before.signature_key, after.signature_key) ||
         after.version < before.version)
         fault(p, "a path that changes who the committer is");
+    p->committer = after.signature_key;
     return touch_leaf(c, cv, p, &change->after);
 }
 
@@ -333,6 +334,8 @@ enum err policy_judge(struct client *c, struct conv *cv,
     struct sotto_change change = {0};
     for (size_t i = 0; sotto_staged_change(staged, i, &change) == SOTTO_OK; i++)
         TRY(judge_change(c, cv, out, &change));
+    if (out->adds > 0 && out->joining.blob.len == 0)
+        fault(out, "a device is added without a joining blob");
     TRY(judge_subscriptions(c, cv, out, staged, authenticated_data));
     if (out->fault != NULL)
         return OK;

@@ -29,6 +29,7 @@ struct policy {
     size_t adds;
     size_t removes;
     bool scheduled;             /* it does nothing but bring a fresh path */
+    struct bytes committer;     /* borrowed; the signature key */
     struct joining_ref joining; /* borrowed; empty: none */
 };
 

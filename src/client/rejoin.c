@@ -9,6 +9,7 @@
 #include "client/outbox.h"
 #include "client/people.h"
 #include "client/pump.h"
+#include "client/welcome.h"
 
 #include <string.h>
 
@@ -23,6 +24,7 @@ enum err conv_over(struct client *c, struct conv *cv)
     cv->state = CLIENT_LEFT;
     cv->attached = false;
     TRY(outbox_abandon(c, cv));
+    TRY(welcome_forget(c, cv));
     return intent_abandon(c, cv);
 }
 

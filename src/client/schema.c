@@ -19,6 +19,8 @@
  *     pending      the own commit that waits for its turn
  *     reopen       subscriptions that a commit which does not count has ended
  *     leaf         when each device was added, by the server's clock
+ *     silent       new devices from which nothing has come, and where their
+ *                  Welcome is
  *     key_package  private parts of what was published
  *     mail         inbox items to others, until their server took them
  *     joining      Welcomes being fetched
@@ -140,7 +142,13 @@ static const char *const steps[] = {
     " NOT NULL, log_hash BLOB NOT NULL, body BLOB NOT NULL, total INTEGER"
     " NOT NULL, state INTEGER NOT NULL, not_before INTEGER NOT NULL) STRICT;",
     "ALTER TABLE conversation ADD COLUMN rejoin_asked INTEGER NOT NULL"
-    " DEFAULT 0;",
+    " DEFAULT 0;"
+    "CREATE TABLE silent ("
+    " conversation INTEGER NOT NULL, signature_key BLOB NOT NULL, account BLOB"
+    " NOT NULL, blob BLOB NOT NULL, blob_key BLOB NOT NULL, seq INTEGER"
+    " NOT NULL, log_hash BLOB NOT NULL, sent INTEGER NOT NULL, not_before"
+    " INTEGER NOT NULL, PRIMARY KEY (conversation, signature_key)"
+    ") STRICT, WITHOUT ROWID;",
 };
 
 enum err schema_migrate(struct sql *db)

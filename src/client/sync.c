@@ -17,6 +17,7 @@
 #include "client/commit.h"
 #include "client/outbox.h"
 #include "client/rejoin.h"
+#include "client/welcome.h"
 #include "proto/entry.h"
 
 #include <string.h>
@@ -300,6 +301,7 @@ static enum err active_pump(struct client *c, struct conv *cv)
     if (cv->acked < cv->cursor)
         TRY(send_ack(c, cv));
     TRY(send_reopen(c, cv));
+    TRY(welcome_pump(c, cv));
     bool busy = false;
     TRY(commit_pump(c, cv, &busy));
     return busy ? OK : outbox_pump(c, cv);

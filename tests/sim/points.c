@@ -68,6 +68,7 @@ static const struct {
     {false, false, "key packages looked at"},
     {false, false, "begin rejoin"},
     {false, false, "ask to rejoin"},
+    {false, true, "tell a silent leaf"},
     {false, false, "channel created"},
     {false, false, "server restored"},
     {false, false, "acknowledged"},
