@@ -61,7 +61,7 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 	meson install -C build --no-rebuild
 
 clean: ## remove the build folders
-	rm -rf build build-asan build-tsan build-fuzz build-mutants
+	rm -rf build build-asan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all demo test check-all test-bare sim mutants fuzz \
 	lint bench format install clean

@@ -59,6 +59,8 @@ FAULTS = [
      "bytes_equal(a, b); f(\"memcmp(\");\n"),
     ("check_banned", "src/mls/x.c", "printf(s);\n", "snprintf(s, 3, t);\n"),
     ("check_banned", "tests/x.c", "strcpy(a, b);\n", "memcmp(a, b, 3);\n"),
+    ("check_banned", "src/sys/x.c", "pthread_create(&t, 0, f, 0);\n",
+     "pthread_sigmask(SIG_BLOCK, &set, NULL);\n"),
     ("check_comments", "src/base/x.c", "int x; // why\n",
      'f("http://x"); /* // */\n'),
     ("check_sizes", "src/base/x.c", "\n" * 1001, "\n" * 1000),
