@@ -63,7 +63,7 @@ struct sotto_group {
     size_t proposal_count, proposal_cap;
     struct offered_psk *psks;
     size_t psk_count;
-    struct past_resumption past[RESUMPTION_MAX]; /* newest at past_next - 1 */
+    struct past_resumption past[RESUMPTION_MAX]; /* as a ring */
     uint32_t past_count;
     struct sotto_staged *pending;
 

@@ -383,7 +383,7 @@ void secret_write(struct writer *w, const struct secret *s)
     writer_vec(w, secret_expose(s));
 }
 
-bool optional_read(struct reader *r)
+bool bool_read(struct reader *r)
 {
     uint8_t present = reader_u8(r);
     if (present > 1)
@@ -400,7 +400,7 @@ static void psk_id_skip(struct reader *r)
 void group_secrets_read(struct reader *r, struct group_secrets *gs)
 {
     secret_read(r, &gs->joiner_secret);
-    gs->has_path_secret = optional_read(r);
+    gs->has_path_secret = bool_read(r);
     if (gs->has_path_secret)
         secret_read(r, &gs->path_secret);
     gs->psks = list_read(r, MLS_PSKS_MAX, psk_id_skip);

@@ -23,8 +23,8 @@
 /* Reads a list of at most `max` structs by checking each of them. */
 struct bytes list_read(struct reader *r, size_t max,
                        void (*element)(struct reader *r));
-/* Reads the header of an optional<T> (section 2.1.1). */
-bool optional_read(struct reader *r);
+/* Reads 0 or 1: the header of an optional<T> (section 2.1.1), or a flag. */
+bool bool_read(struct reader *r);
 /* A secret as one vector: in messages that are sealed, and in stored state. */
 void secret_read(struct reader *r, struct secret *s);
 void secret_write(struct writer *w, const struct secret *s);

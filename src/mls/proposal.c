@@ -241,7 +241,7 @@ void commit_read(struct reader *r, struct commit *c)
     struct bytes start = r->rest;
     *c = (struct commit){0};
     c->proposals = list_read(r, MLS_PROPOSALS_MAX, proposal_or_ref_skip);
-    c->has_path = optional_read(r);
+    c->has_path = bool_read(r);
     if (c->has_path)
         update_path_read(r, &c->path);
     c->raw = reader_since(r, start);

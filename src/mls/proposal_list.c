@@ -56,7 +56,7 @@ static uint32_t entry_leaf(const struct proposal_entry *e)
 static void entry_read(struct reader *r, struct proposal_entry *e)
 {
     e->sender = reader_u32(r);
-    e->by_reference = reader_u8(r) != 0;
+    e->by_reference = bool_read(r);
     proposal_read(r, &e->proposal);
     e->leaf = entry_leaf(e);
 }

@@ -194,7 +194,7 @@ static enum err load_epoch(const struct sotto_store *store,
 {
     struct reader r = {0};
     TRY(get(store, SOTTO_RECORD_EPOCH, 0, &r));
-    g->active = reader_u8(&r) != 0;
+    g->active = bool_read(&r);
     g->chunks_stored = reader_u32(&r);
     TRY(epoch_read(&r, &g->epoch));
     TRY(past_read(&r, g));
@@ -206,7 +206,7 @@ static enum err load_ratchets(const struct sotto_store *store,
 {
     struct reader r = {0};
     if (!g->active)
-        return OK;
+        return g->chunks_stored == 0 ? OK : ERR_MALFORMED;
     TRY(get_needed(store, SOTTO_RECORD_SEND, 0, &r));
     TRY(secret_tree_load(g->epoch.suite, r.rest, &g->epoch.ratchets));
     if (secret_tree_chunks(g->epoch.ratchets) != g->chunks_stored)
@@ -238,7 +238,7 @@ static enum err load_pending(const struct sotto_store *store,
     if (reader_u64(&r) != s->epoch)
         return ERR_MALFORMED;
     s->committer = reader_u32(&r);
-    s->has_path = reader_u8(&r) != 0;
+    s->has_path = bool_read(&r);
     TRY(digest_read(&r, &s->message));
     TRY(proposal_list_read(&r, &s->list));
     TRY(epoch_read(&r, &s->next));
@@ -252,7 +252,7 @@ static enum err cached_read(struct reader *r, struct cached_proposal *p)
 {
     TRY(digest_read(r, &p->ref));
     TRY(digest_read(r, &p->message));
-    p->own_unseen = reader_u8(r) != 0;
+    p->own_unseen = bool_read(r);
     p->sender = reader_u32(r);
     TRY(buf_copy(&p->raw, reader_vec(r)));
     TRY(secret_set(&p->encryption_key, reader_vec(r)));

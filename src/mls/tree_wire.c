@@ -64,7 +64,7 @@ static enum err node_place(struct reader *r, struct tree *t, uint32_t node,
 {
     if (node >= node_count(t->leaves))
         TRY(tree_resize(t, t->leaves == 0 ? 1 : 2 * t->leaves));
-    *blank = !optional_read(r);
+    *blank = !bool_read(r);
     if (*blank)
         return r->err;
     uint8_t type = reader_u8(r);
