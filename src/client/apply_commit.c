@@ -141,8 +141,9 @@ static enum err reopen_leaf(struct client *c, const struct conv *cv,
 }
 
 /* The server has ended what the lists in the clear named: that is undone for
- * each member who is still there. */
-static enum err reopen_ended(struct client *c, const struct conv *cv,
+ * each member who is still there. We hear nothing more if it was ours, until
+ * another one has done that and we attach again. */
+static enum err reopen_ended(struct client *c, struct conv *cv,
                              const struct entry *e)
 {
     struct sotto_message_view view = {0};
@@ -155,14 +156,17 @@ static enum err reopen_ended(struct client *c, const struct conv *cv,
     for (uint32_t i = 0; i < sotto_group_leaf_count(cv->group); i++) {
         struct sotto_leaf leaf = {0};
         uint8_t sub[ID_SIZE];
-        if (i == sotto_group_own_leaf(cv->group) ||
-            sotto_group_member(cv->group, i, &leaf) != SOTTO_OK)
+        if (sotto_group_member(cv->group, i, &leaf) != SOTTO_OK)
             continue;
         TRY(leaf_subscription(c, extensions, from_sotto(leaf.signature_key),
                               sub));
         struct reader r = reader_of(lists.ends);
         while (reader_more(&r)) {
-            if (bytes_equal(reader_raw(&r, ID_SIZE), ID_BYTES(sub)))
+            if (!bytes_equal(reader_raw(&r, ID_SIZE), ID_BYTES(sub)))
+                continue;
+            if (i == sotto_group_own_leaf(cv->group))
+                cv->attached = false;
+            else
                 TRY(reopen_leaf(c, cv, ID_BYTES(sub)));
         }
     }

@@ -99,7 +99,8 @@ struct conv {
 
     /* runtime */
     bool attached;
-    uint64_t head;             /* the server's, as far as we know */
+    bool unsure;   /* whether the subscription is ended: see sync.c */
+    uint64_t head; /* the server's, as far as we know */
     struct sotto_group *group; /* NULL: not loaded */
 };
 

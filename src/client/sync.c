@@ -153,6 +153,7 @@ enum err on_attach(const struct answered *a)
         return rejoin_begin(c, cv, CLIENT_REJOIN,
                             "entries were deleted before they were read");
     cv->attached = true;
+    cv->unsure = at->cursor < cv->cursor;
     cv->head = at->head;
     return OK;
 }
@@ -242,6 +243,12 @@ enum err on_ack(const struct answered *a)
     bool over = cv->state == CLIENT_LEFT && a->answer->status != STATUS_BUSY;
     if (a->answer->status != STATUS_OK && !over)
         return access_refused(c, cv, a->answer);
+    /* A subscription that was ended, wrongly, is attached as long as it has
+     * something to acknowledge, but is told nothing: attach again. */
+    if (cv->unsure) {
+        cv->unsure = false;
+        cv->attached = false;
+    }
     if (a->call.value <= cv->acked)
         return OK;
     CLEANUP(step_rollback) struct step step = {0};
