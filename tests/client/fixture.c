@@ -120,8 +120,8 @@ static void node_events(struct world *w, struct node *n)
     struct client_event e;
     while (client_take_event(n->client, &e)) {
         n->events[e.kind]++;
-        if (e.detail[0] != '\0')
-            memcpy(n->detail, e.detail, sizeof n->detail);
+        if (e.kind == CLIENT_ENTRY_SKIPPED)
+            memcpy(n->skipped, e.detail, sizeof n->skipped);
         if (w->trace || getenv("TRACE") != NULL)
             printf("# %s: %s %s\n", names[n - w->nodes],
                    client_event_name(e.kind), e.detail);
@@ -192,6 +192,24 @@ static enum err deliver(struct world *w, const struct core_output *out)
         }
     }
     return OK;
+}
+
+enum err world_ask(struct world *w, uint32_t conn, const struct request *q,
+                   struct buf *answer)
+{
+    CLEANUP(buf_clear) struct buf message = buf_new(MESSAGE_MAX);
+    TRY(request_write(&message, q));
+    core_message(w->core, conn, FRAME_REQUEST, 1, buf_bytes(&message), w->now);
+    core_flush(w->core, w->now);
+    struct core_output out;
+    while (core_take(w->core, &out)) {
+        enum err err = out.conn == conn && out.kind == FRAME_ANSWER
+                           ? buf_copy(answer, out.message)
+                           : deliver(w, &out);
+        core_output_clear(&out);
+        TRY(err);
+    }
+    return answer->len > 0 ? OK : ERR_STATE;
 }
 
 enum err world_round(struct world *w, bool *out_any)

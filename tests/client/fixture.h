@@ -34,7 +34,7 @@ struct node {
     bool crash_after;  /* after that commit, or before it */
     bool crashed;
     unsigned events[CLIENT_EVENT_KINDS];
-    char detail[160]; /* of the last event that has one */
+    char skipped[160]; /* why, of the last entry that was */
 };
 
 /* A message of the server on its way to a client. */
@@ -71,6 +71,9 @@ void world_end(struct world *w);
 MUST_USE enum err world_round(struct world *w, bool *out_any);
 /* Runs until all is quiet and `ms` have passed; ERR_STATE: never quiet. */
 MUST_USE enum err world_run(struct world *w, uint64_t ms);
+/* Asks the core on a connection of the test's own; the answer as encoded. */
+MUST_USE enum err world_ask(struct world *w, uint32_t conn,
+                            const struct request *q, struct buf *out);
 /* Registers everybody. */
 MUST_USE enum err join_all(struct world *w);
 /* Makes a group of the first `members` nodes, by the first. */
