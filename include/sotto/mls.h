@@ -413,7 +413,9 @@ sotto_group_propose(struct sotto_group *group,
  *      not lead to the public keys of the path; a PSK that it does not have.
  *      The outcome is SOTTO_CANNOT_APPLY (RFC 9420, section 16.12): others may
  *      have moved on, so rejoin. The group stays as it was; if messages of
- *      its epoch by several members follow, the commit failed for all.
+ *      its epoch by several members follow, the commit failed for all. What it
+ *      would change can be looked at: a commit that breaks the caller's own
+ *      rules is to be skipped here as it is by the others.
  *   3. What everybody sees *who passed 2*: the confirmation tag. With equal
  *      public keys all hold the same commit secret, so a wrong tag is an error,
  *      the same for all.
@@ -445,7 +447,8 @@ struct sotto_result {
     struct sotto_buf authenticated_data; /* of what was authenticated */
     struct sotto_buf content;            /* application data, or an encoded
                                             Proposal */
-    struct sotto_staged *staged;         /* with SOTTO_COMMIT */
+    struct sotto_staged *staged;         /* with SOTTO_COMMIT, and to look at
+                                            with SOTTO_CANNOT_APPLY */
 };
 SOTTO_API void sotto_result_free(struct sotto_result *result);
 
@@ -514,7 +517,8 @@ SOTTO_API const struct sotto_staged *
 sotto_group_pending(const struct sotto_group *group);
 
 /* Enters the staged epoch and frees `*staged`. SOTTO_ERR_STATE: the group has
- * changed its epoch since, or is another one. It needs no memory. */
+ * changed its epoch since, or is another one, or the commit cannot be applied.
+ * It needs no memory. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_merge(struct sotto_group *group, struct sotto_staged **staged);
 /* Drops a staged commit; nothing is left of it. */

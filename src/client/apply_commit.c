@@ -268,6 +268,20 @@ static enum err apply_spent(struct client *c, struct conv *cv,
                        "the server took a commit that it said it refuses");
 }
 
+/* Others may have entered its epoch, unless it breaks a rule that all see. */
+static enum err apply_unopened(struct client *c, struct conv *cv,
+                               const struct entry *e,
+                               const struct sotto_result *result)
+{
+    CLEANUP(policy_clear) struct policy p = {0};
+    TRY(policy_judge(c, cv, result->staged,
+                     from_sotto_buf(&result->authenticated_data), &p));
+    if (p.fault != NULL)
+        return skip_commit(c, cv, e, p.fault);
+    return rejoin_mark(c, cv, CLIENT_REJOIN,
+                       "a commit that this device cannot apply");
+}
+
 static enum err apply_foreign(struct client *c, struct conv *cv,
                               const struct entry *e,
                               const uint8_t digest[HASH256_SIZE])
@@ -283,8 +297,7 @@ static enum err apply_foreign(struct client *c, struct conv *cv,
     case SOTTO_COMMIT:
         return apply_staged(c, cv, e, &result);
     case SOTTO_CANNOT_APPLY:
-        return rejoin_mark(c, cv, CLIENT_REJOIN,
-                           "a commit that this device cannot apply");
+        return apply_unopened(c, cv, e, &result);
     case SOTTO_OWN_MESSAGE:
     case SOTTO_OWN_COMMIT:
         return rejoin_mark(c, cv, CLIENT_STORE_OLD,

@@ -708,7 +708,7 @@ enum sotto_err sotto_group_merge(struct sotto_group *group,
     if (group == NULL || staged == NULL || *staged == NULL)
         return SOTTO_ERR_USAGE;
     const struct group_context *gc = &group->epoch.fields;
-    if (!group->active || (*staged)->epoch != gc->epoch ||
+    if (!group->active || (*staged)->cannot || (*staged)->epoch != gc->epoch ||
         !bytes_equal(buf_bytes(&(*staged)->group_id), gc->group_id))
         return SOTTO_ERR_STATE;
     group_enter(group, staged);

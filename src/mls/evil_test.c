@@ -65,6 +65,29 @@ static void what_all_see_is_refused_by_all_alike(void)
     }
 }
 
+/* So that a caller can apply rules of its own, as those who can apply it do. */
+static void what_cannot_be_applied_can_be_looked_at(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CLEANUP(sotto_result_free) struct sotto_result result = {0};
+    CHECK(open_eight(&w, 20));
+    CHECK_UINT(break_commit(&w, EVIL_SUBTREE, 5, &out), SOTTO_OK);
+    struct sotto_group *g = w.member[5].group;
+    uint64_t epoch = sotto_group_epoch(g);
+    CHECK_UINT(sotto_group_process(g, view_of(&out.message), &result),
+               SOTTO_OK);
+    CHECK_UINT(result.outcome, SOTTO_CANNOT_APPLY);
+    struct sotto_change change = {0};
+    struct sotto_leaf leaf = {0};
+    CHECK_UINT(sotto_staged_change(result.staged, 0, &change), SOTTO_OK);
+    CHECK_UINT(change.kind, SOTTO_CHANGE_PATH);
+    CHECK_UINT(sotto_staged_member(result.staged, 5, &leaf), SOTTO_OK);
+    CHECK_UINT(sotto_staged_leaf_count(result.staged), MEMBERS);
+    CHECK_UINT(sotto_group_merge(g, &result.staged), SOTTO_ERR_STATE);
+    CHECK_UINT(sotto_group_epoch(g), epoch);
+}
+
 static void a_broken_subtree_rejoins_and_the_rest_goes_on(void)
 {
     static const struct {
@@ -184,6 +207,7 @@ static void an_old_copy_knows_its_later_messages(void)
 
 static const struct test tests[] = {
     TEST(what_all_see_is_refused_by_all_alike),
+    TEST(what_cannot_be_applied_can_be_looked_at),
     TEST(a_broken_subtree_rejoins_and_the_rest_goes_on),
     TEST(a_forged_own_message_does_not_make_a_state_look_old),
     TEST(a_forged_own_commit_does_not_make_a_state_look_old),

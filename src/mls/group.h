@@ -49,6 +49,7 @@ struct sotto_staged {
     uint32_t committer; /* leaf */
     bool has_path;
     bool removes_own;
+    bool cannot;         /* this device has no secrets of it: only to look at */
     struct tree *before; /* the tree that it starts from */
     struct proposal_list list;
     struct digest message; /* hash of the MLSMessage; of a pending commit */
@@ -152,11 +153,11 @@ MUST_USE enum err group_propose(struct sotto_group *g,
 MUST_USE enum err group_commit(struct sotto_group *g,
                                const struct sotto_commit *commit,
                                struct sotto_commit_out *out);
-/* Stages a commit by another member, whose signature is verified. `cannot`:
- * only this device cannot apply it (sotto/mls.h says what that means). */
+/* Stages a commit by another member, whose signature is verified. One that only
+ * this device cannot apply is marked (sotto/mls.h says what that means). */
 MUST_USE enum err group_stage(struct sotto_group *g,
                               const struct authenticated_content *ac,
-                              bool *cannot, struct sotto_staged **out);
+                              struct sotto_staged **out);
 MUST_USE enum err group_process(struct sotto_group *g, struct bytes message,
                                 struct sotto_result *out);
 MUST_USE enum err group_join(struct sotto_mls *mls,

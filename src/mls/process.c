@@ -190,9 +190,8 @@ static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
 static enum err take_commit(struct sotto_group *g, struct incoming *in,
                             struct sotto_result *out)
 {
-    bool cannot = false;
-    TRY(group_stage(g, &in->ac, &cannot, &out->staged));
-    in->outcome = cannot ? SOTTO_CANNOT_APPLY : SOTTO_COMMIT;
+    TRY(group_stage(g, &in->ac, &out->staged));
+    in->outcome = out->staged->cannot ? SOTTO_CANNOT_APPLY : SOTTO_COMMIT;
     return OK;
 }
 

@@ -143,7 +143,7 @@ static enum err stage_public(const struct sotto_group *g,
 }
 
 enum err group_stage(struct sotto_group *g,
-                     const struct authenticated_content *ac, bool *cannot,
+                     const struct authenticated_content *ac,
                      struct sotto_staged **out)
 {
     CLEANUP(sotto_staged_free) struct sotto_staged *s = NULL;
@@ -166,12 +166,11 @@ enum err group_stage(struct sotto_group *g,
         enum err err = take_keys(g, ch.updates_own, s);
         if (err == OK)
             err = open_secrets(g, &commit, &scope, s, &opened);
-        if (err != OK && err != ERR_NOMEM) {
-            *cannot = true; /* RFC 9420, section 16.12 */
-            return OK;
-        }
-        TRY(err);
-        TRY(complete(g, ac, &opened, s));
+        if (err == ERR_NOMEM)
+            return err;
+        s->cannot = err != OK; /* RFC 9420, section 16.12 */
+        if (!s->cannot)
+            TRY(complete(g, ac, &opened, s));
     }
     *out = s;
     s = NULL; /* handed over */
