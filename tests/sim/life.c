@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the people of a world do, and what befalls them: rows of one table. */
-#include "world.h"
+#include "insider.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -141,7 +141,7 @@ static void old_copy(struct world *w, struct device *d)
 {
     if (!d->backed_up)
         device_backup(w, d);
-    else if (w->seed % 4 == 0 && !d->restored)
+    else if (w->seed % RESTORED_SEEDS == 0 && !d->restored)
         device_restore(w, d);
 }
 
@@ -169,6 +169,7 @@ void life_plan(struct world *w)
 {
     w->crash = 100 + (unsigned)world_random(w, 2000);
     w->focus = POINT_CRASHES + w->seed % (point_count() - POINT_CRASHES);
+    insider_plan(w);
     for (unsigned i = 0; i < STEPS * w->device_count; i++)
         life_at(w, &w->devices[world_random(w, w->device_count)],
                 w->now + world_random(w, LIFE_LENGTH));
@@ -186,6 +187,10 @@ void life_step(struct world *w, struct device *d)
         pick -= acts[i].weight;
     if (d->client == NULL || !d->registered)
         return;
+    if (d == w->insider && world_chance(w, 4)) {
+        insider_step(w, d);
+        return;
+    }
     acts[i].act(w, d);
     device_pump(w, d);
 }

@@ -23,7 +23,28 @@ enum point {
     POINT_SERVER_CRASH,
     POINT_RESTORED,
     POINT_DISK_FULL,
-    POINT_CRASHES, /* the first crash point; two for each transaction */
+    POINT_INSIDERS, /* kinds of attack, by a member (insider.h) */
+    POINT_BROKEN_FOR_ALL = POINT_INSIDERS,
+    POINT_BROKEN_SUBTREE,
+    POINT_BROKEN_TWICE,
+    POINT_FALSE_ENDS,
+    POINT_FALSE_ADDS,
+    POINT_SHORT_LISTS,
+    POINT_GHOST,
+    POINT_REFERENCE,
+    POINT_PROPOSAL,
+    POINT_EXTENSIONS,
+    POINT_PSK,
+    POINT_NEW_KEY,
+    POINT_FALSE_STATES,
+    POINT_GARBAGE,
+    POINT_FORM,
+    POINT_POSITION,
+    POINT_REPLAY,
+    POINT_NOT_LET_IN,
+    POINT_INSIDERS_END,
+    POINT_CRASHES = POINT_INSIDERS_END, /* the first crash point; two for each
+                                           transaction */
 };
 
 #define POINTS_MAX 160U

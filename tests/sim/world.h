@@ -29,10 +29,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DEVICES_MAX 6U
-#define LANES_MAX   4U
-#define SENT_MAX    512U
-#define TEXT_SIZE   24U
+#define DEVICES_MAX    6U
+#define LANES_MAX      4U
+#define SENT_MAX       512U
+#define ATTACKS_MAX    64U
+#define RESTORED_SEEDS 4U /* in one of so many, a device goes back in time */
+#define TEXT_SIZE      24U
 
 #define SECOND 1000U
 #define MINUTE (60U * SECOND)
@@ -86,6 +88,13 @@ struct sent {
     int64_t message;
 };
 
+/* An entry that a member has forged. */
+struct attack {
+    uint8_t channel[CLIENT_ID_SIZE];
+    uint64_t seq;
+    enum point kind;
+};
+
 struct world {
     uint64_t seed;
     uint64_t now;
@@ -99,6 +108,9 @@ struct world {
     unsigned device_count;
     struct sent sent[SENT_MAX];
     unsigned sent_count;
+    struct device *insider; /* NULL: everybody is honest */
+    struct attack attacks[ATTACKS_MAX];
+    unsigned attack_count;
     uint32_t next_conn;
     uint64_t next_order;
     struct happening **heap; /* what is to come, the soonest first */
@@ -136,6 +148,15 @@ uint64_t device_time(const struct world *w, const struct device *d);
 void device_crash(struct world *w, struct device *d);
 void device_cut(struct world *w, struct device *d);
 void server_crash(struct world *w);
+/* Closes and starts its client, which reads everything again. */
+void device_restart(struct world *w, struct device *d);
+
+/* Asks the server over a new connection of nobody's, and waits for the answer,
+ * which borrows from `room`; false: it is down. */
+struct request;
+struct answer;
+bool world_ask(struct world *w, struct request *q, struct buf *room,
+               struct answer *out);
 
 /* Puts back the store as it was at the last backup (made when there is none).
  */
