@@ -107,6 +107,15 @@ static enum err conv_stop(struct client *c, struct conv *cv)
     return step_commit(&step);
 }
 
+/* This device has acknowledged what this profile has not read. */
+static enum err store_is_old(struct client *c, struct conv *cv)
+{
+    return rejoin_begin(c, cv, CLIENT_STORE_OLD,
+                        "this profile was restored from an old copy: the "
+                        "others are asked to add it again, and until then "
+                        "nothing is sent");
+}
+
 /* Answers that a channel or a subscription is not there. */
 static enum err access_refused(struct client *c, struct conv *cv,
                                const struct answer *answer)
@@ -121,6 +130,8 @@ static enum err access_refused(struct client *c, struct conv *cv,
     }
     if (cv->state != CLIENT_ACTIVE)
         return OK;
+    if (answer->status == STATUS_STATE && answer->detail > cv->cursor)
+        return store_is_old(c, cv);
     if (answer->status == STATUS_STATE) { /* ended, by a commit that does not
                                              count: the others reopen it */
         cv->attached = false;
@@ -143,10 +154,7 @@ enum err on_attach(const struct answered *a)
         return access_refused(c, cv, a->answer);
     const struct attach_answer *at = &a->answer->attach;
     if (at->cursor > cv->cursor)
-        return rejoin_begin(c, cv, CLIENT_STORE_OLD,
-                            "this profile was restored from an old copy: the "
-                            "others are asked to add it again, and until then "
-                            "nothing is sent");
+        return store_is_old(c, cv);
     if (at->head < cv->cursor)
         return conv_stop(c, cv);
     if (at->head > cv->cursor && at->oldest > cv->cursor + 1)
