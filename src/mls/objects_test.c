@@ -250,7 +250,7 @@ static enum err read_extensions(uint16_t count)
 
 static void lists_are_bounded(void)
 {
-    static uint8_t list[2 * MLS_CAPABILITIES_MAX + 4] = {0x42, 0x02};
+    static uint8_t list[2UL * MLS_CAPABILITIES_MAX + 4] = {0x42, 0x02};
     CHECK_UINT(read_extensions(MLS_EXTENSIONS_MAX), OK);
     CHECK_UINT(read_extensions(MLS_EXTENSIONS_MAX + 1), ERR_LIMIT);
     struct reader r = reader_of(BYTES_ARRAY(list));
@@ -258,7 +258,7 @@ static void lists_are_bounded(void)
     CHECK_UINT(r.err, ERR_LIMIT);
     list[1] = 0x00;
     r = reader_of(BYTES_ARRAY(list));
-    CHECK_UINT(u16_list_read(&r).len, 2 * MLS_CAPABILITIES_MAX);
+    CHECK_UINT(u16_list_read(&r).len, 2UL * MLS_CAPABILITIES_MAX);
     CHECK_UINT(r.err, OK);
 }
 

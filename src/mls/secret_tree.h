@@ -20,7 +20,7 @@ enum ratchet_type {
 #define RATCHET_FORWARD_MAX    1024U /* generations that one message may skip */
 #define RATCHET_SKIPPED_MAX    32U /* keys kept of skipped messages, a ratchet */
 #define CHUNK_LEAVES           16U
-#define SECRET_TREE_RECORD_MAX (128U * 1024) /* bytes of a record */
+#define SECRET_TREE_RECORD_MAX (128U << 10) /* bytes of a record */
 
 struct message_key {
     uint32_t generation;

@@ -57,23 +57,25 @@ static enum err get(struct pair *p, uint32_t leaf, enum ratchet_type type,
     return secret_tree_use(p->c, p->rx, leaf, type, want->generation);
 }
 
+static void one_of_each(struct pair *p, uint32_t from)
+{
+    CLEANUP(message_key_clear) struct message_key mk = {0};
+    CHECK_UINT(secret_tree_next(p->c, p->tx, RATCHET_HANDSHAKE, &mk), OK);
+    CHECK_UINT(get(p, from, RATCHET_HANDSHAKE, &mk), OK);
+    CHECK_UINT(secret_tree_next(p->c, p->tx, RATCHET_APPLICATION, &mk), OK);
+    CHECK_UINT(get(p, from, RATCHET_APPLICATION, &mk), OK);
+}
+
 static void both_sides_have_the_same_keys(void)
 {
     static const uint32_t widths[] = {2, 4, 16, 32, 128};
     for (size_t i = 0; i < COUNT(widths); i++) {
         for (uint32_t from = 0; from < widths[i]; from += 1 + widths[i] / 8) {
             CLEANUP(pair_clear) struct pair p = {0};
-            CLEANUP(message_key_clear) struct message_key mk = {0};
             uint32_t to = (from + 1) % widths[i];
             CHECK_UINT(pair_make(&p, widths[i], from, to), OK);
-            for (int n = 0; n < 3; n++) {
-                CHECK_UINT(secret_tree_next(p.c, p.tx, RATCHET_HANDSHAKE, &mk),
-                           OK);
-                CHECK_UINT(get(&p, from, RATCHET_HANDSHAKE, &mk), OK);
-                CHECK_UINT(
-                    secret_tree_next(p.c, p.tx, RATCHET_APPLICATION, &mk), OK);
-                CHECK_UINT(get(&p, from, RATCHET_APPLICATION, &mk), OK);
-            }
+            for (int n = 0; n < 3; n++)
+                one_of_each(&p, from);
         }
     }
 }

@@ -331,7 +331,7 @@ static void damaged_file_is_told(void)
 
     int fd = open(p.path, O_WRONLY | O_CLOEXEC);
     static const uint8_t noise[3 * 4096] = {0xa5, 0x5a, 0xff, 1, 2, 3};
-    bool written = pwrite(fd, noise, sizeof noise, 2 * 4096) > 0;
+    bool written = pwrite(fd, noise, sizeof noise, 8192) > 0;
     CHECK(close(fd) == 0 && written);
     CHECK_UINT(open_at(&p, NULL, &db), OK);
     CHECK_UINT(sql_check(db), ERR_IO);

@@ -321,21 +321,28 @@ static enum verdict run_receiver(struct crypto *c, struct secret_tree *st,
     return PASS;
 }
 
+/* Draws keys up to those of a generation. */
+static enum err draw_to(struct crypto *c, struct secret_tree *st, uint32_t gen,
+                        struct message_key *h, struct message_key *m)
+{
+    do {
+        TRY(secret_tree_next(c, st, RATCHET_HANDSHAKE, h));
+        TRY(secret_tree_next(c, st, RATCHET_APPLICATION, m));
+    } while (h->generation < gen);
+    return OK;
+}
+
 /* The same as the leaf itself gets them. */
 static enum verdict run_sender(struct crypto *c, struct secret_tree *st,
                                const json_t *list, char why[WHY_SIZE])
 {
-    uint32_t next = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
         CLEANUP(hex_arena_clear) struct hex_arena a = {0};
         CLEANUP(message_key_clear) struct message_key h = {0};
         CLEANUP(message_key_clear) struct message_key m = {0};
         const json_t *o = json_array_get(list, i);
         uint32_t gen = (uint32_t)int_field(o, "generation");
-        for (; next <= gen; next++) {
-            WANT(secret_tree_next(c, st, RATCHET_HANDSHAKE, &h) == OK);
-            WANT(secret_tree_next(c, st, RATCHET_APPLICATION, &m) == OK);
-        }
+        WANT(draw_to(c, st, gen, &h, &m) == OK);
         WANT(h.generation == gen && m.generation == gen);
         enum verdict v = check_keys(&a, o, &h, &m, why);
         if (v != PASS)
