@@ -11,6 +11,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -85,26 +86,51 @@ enum err store_use(struct store_sqlite *s, struct store_op *op,
 }
 
 enum err store_walk(struct store_sqlite *s, enum store_file file,
-                    struct sql_query *q, uint8_t out[COLLECT_STEP][ID_SIZE],
+                    const char *query, uint8_t out[COLLECT_STEP][ID_SIZE],
                     size_t *out_count)
 {
     size_t count = 0;
-    sql_put_bytes(q, BYTES_ARRAY(s->position[file]));
-    sql_put_u64(q, COLLECT_STEP);
-    while (count < COLLECT_STEP && sql_next(q)) {
-        struct bytes id = sql_bytes(q, 0);
+    CLEANUP(sql_end) struct sql_query q = sql_query(s->db[file], query);
+    sql_put_bytes(&q, BYTES_ARRAY(s->position[file]));
+    sql_put_u64(&q, COLLECT_STEP);
+    while (count < COLLECT_STEP && sql_next(&q)) {
+        struct bytes id = sql_bytes(&q, 0);
         if (id.len != ID_SIZE)
             return problem_set(&s->problem, ERR_IO, PROBLEM_DAMAGED,
                                "%s.db: an id has %zu bytes", files[file].name,
                                id.len);
         memcpy(out[count++], id.data, ID_SIZE);
     }
-    TRY(sql_finish(q));
+    TRY(sql_finish(&q));
     if (count == COLLECT_STEP) /* go on after it; else begin again */
         memcpy(s->position[file], out[count - 1], ID_SIZE);
     else
         memset(s->position[file], 0, ID_SIZE);
     *out_count = count;
+    return OK;
+}
+
+enum err store_older(struct sql *db, const char *text,
+                     const struct store_op *op, uint32_t days)
+{
+    CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
+    sql_put_u64(&q, store_day_before(op, days));
+    return sql_run(&q);
+}
+
+enum err store_verify(struct store_sqlite *s, enum store_file file,
+                      const struct store_fault *faults, size_t count,
+                      struct problem *p)
+{
+    for (size_t i = 0; i < count; i++) {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(s->db[file], faults[i].query);
+        TRY(sql_one(&q));
+        if (sql_u64(&q, 0) > 0)
+            return problem_set(
+                p, ERR_IO, PROBLEM_DAMAGED, "%s.db: %s (%" PRIu64 " times)",
+                files[file].name, faults[i].what, sql_u64(&q, 0));
+    }
     return OK;
 }
 

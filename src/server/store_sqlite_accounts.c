@@ -8,8 +8,6 @@
 
 #include "base/secret.h"
 
-#include <inttypes.h>
-
 #define LAST_RESORT 1U
 
 const char *const store_accounts_schema[] = {
@@ -558,14 +556,6 @@ enum err accounts_chain(struct store_sqlite *s, struct store_op *op)
     return OK;
 }
 
-static enum err older(struct sql *db, const char *text,
-                      const struct store_op *op, uint32_t days)
-{
-    CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
-    sql_put_u64(&q, op->day > days ? op->day - days : 0);
-    return sql_run(&q);
-}
-
 /* A package is given out while it has long to live; its device, which sees the
  * number fall, publishes others. The hash of one that was taken stays for as
  * long as it lives, so that it cannot be published again. */
@@ -575,15 +565,12 @@ enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
     size_t count = 0;
     struct sql *db = NULL;
     TRY(store_use(s, op, FILE_ACCOUNTS, &db));
-    TRY(older(db, "DELETE FROM spent WHERE day < ?", op, SPENT_DAYS));
-    TRY(older(db, "DELETE FROM taken WHERE day < ?", op, SPENT_DAYS));
-    {
-        CLEANUP(sql_end)
-        struct sql_query q =
-            sql_query(db, "SELECT DISTINCT device FROM package WHERE device > ?"
-                          " ORDER BY device LIMIT ?");
-        TRY(store_walk(s, FILE_ACCOUNTS, &q, ids, &count));
-    }
+    TRY(store_older(db, "DELETE FROM spent WHERE day < ?", op, SPENT_DAYS));
+    TRY(store_older(db, "DELETE FROM taken WHERE day < ?", op, SPENT_DAYS));
+    TRY(store_walk(s, FILE_ACCOUNTS,
+                   "SELECT DISTINCT device FROM package WHERE device > ?"
+                   " ORDER BY device LIMIT ?",
+                   ids, &count));
     for (size_t i = 0; i < count; i++) {
         CLEANUP(sql_end)
         struct sql_query q = sql_query(
@@ -600,9 +587,7 @@ enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
 
 enum err accounts_verify(struct store_sqlite *s, struct problem *p)
 {
-    static const struct {
-        const char *query, *what;
-    } laws[] = {
+    static const struct store_fault faults[] = {
         {"SELECT count(*) FROM account a WHERE version <> (SELECT count(*)"
          " FROM state WHERE account = a.id) OR version <> (SELECT max(version)"
          " FROM state WHERE account = a.id)",
@@ -617,14 +602,6 @@ enum err accounts_verify(struct store_sqlite *s, struct problem *p)
          " (SELECT 1 FROM account a WHERE a.id = d.account)",
          "a device has no account"},
     };
-    for (size_t i = 0; i < sizeof laws / sizeof laws[0]; i++) {
-        CLEANUP(sql_end)
-        struct sql_query q = sql_query(s->db[FILE_ACCOUNTS], laws[i].query);
-        TRY(sql_one(&q));
-        if (sql_u64(&q, 0) > 0)
-            return problem_set(p, ERR_IO, PROBLEM_DAMAGED,
-                               "accounts.db: %s (%" PRIu64 " times)",
-                               laws[i].what, sql_u64(&q, 0));
-    }
-    return OK;
+    return store_verify(s, FILE_ACCOUNTS, faults,
+                        sizeof faults / sizeof faults[0], p);
 }

@@ -14,8 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,10 +61,8 @@ static bool name_parse(const char *name, uint8_t out[ID_SIZE])
         name[NAME_SIZE - 1] != '\0')
         return false;
     for (size_t i = 0; i < ID_SIZE; i++) {
-        unsigned byte = 0;
-        if (sscanf(name + 2 * i, "%2x", &byte) != 1)
-            return false;
-        out[i] = (uint8_t)byte;
+        const char digits[] = {name[2 * i], name[2 * i + 1], '\0'};
+        out[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
     return true;
 }
@@ -393,12 +391,9 @@ enum err blobs_collect(struct store_sqlite *s, struct store_op *op)
     size_t count = 0;
     struct sql *db = NULL;
     TRY(store_use(s, op, FILE_BLOBS, &db));
-    {
-        CLEANUP(sql_end)
-        struct sql_query q = sql_query(
-            db, "SELECT id FROM blob WHERE id > ? ORDER BY id LIMIT ?");
-        TRY(store_walk(s, FILE_BLOBS, &q, ids, &count));
-    }
+    TRY(store_walk(s, FILE_BLOBS,
+                   "SELECT id FROM blob WHERE id > ? ORDER BY id LIMIT ?", ids,
+                   &count));
     for (size_t i = 0; i < count; i++)
         TRY(blob_expire(s, db, (struct bytes){ids[i], ID_SIZE}, op->day));
     return sweep(s, db);

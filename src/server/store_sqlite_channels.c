@@ -18,8 +18,6 @@
 
 #include "base/secret.h"
 
-#include <inttypes.h>
-
 #define READ_ENTRIES_MAX 1024U
 #define LIST_OVERHEAD    64U /* of an entry in a list, at most */
 #define SLOT_BITS        31U
@@ -640,7 +638,7 @@ static enum err channel_delete(struct sql *db, uint64_t slot)
 static enum err channel_collect(struct sql *db, uint64_t slot,
                                 const struct store_op *op, uint32_t days)
 {
-    uint32_t day = op->day > days ? op->day - days : 0;
+    uint32_t day = store_day_before(op, days);
     uint64_t time = (uint64_t)days * SECONDS_PER_DAY;
     uint64_t used = 0;
     uint64_t old = 0;
@@ -686,12 +684,9 @@ enum err channels_collect(struct store_sqlite *s, struct store_op *op)
     size_t count = 0;
     struct sql *db = NULL;
     TRY(store_use(s, op, FILE_CHANNELS, &db));
-    {
-        CLEANUP(sql_end)
-        struct sql_query q = sql_query(
-            db, "SELECT id FROM channel WHERE id > ? ORDER BY id LIMIT ?");
-        TRY(store_walk(s, FILE_CHANNELS, &q, ids, &count));
-    }
+    TRY(store_walk(s, FILE_CHANNELS,
+                   "SELECT id FROM channel WHERE id > ? ORDER BY id LIMIT ?",
+                   ids, &count));
     for (size_t i = 0; i < count; i++)
         TRY(collect_id(s, db, (struct bytes){ids[i], ID_SIZE}, op));
     return OK;
@@ -699,9 +694,7 @@ enum err channels_collect(struct store_sqlite *s, struct store_op *op)
 
 enum err channels_verify(struct store_sqlite *s, struct problem *p)
 {
-    static const struct {
-        const char *query, *what;
-    } laws[] = {
+    static const struct store_fault faults[] = {
         {"SELECT count(*) FROM entry e LEFT JOIN channel c"
          " ON c.slot = e.id >> 32 WHERE c.id IS NULL"
          " OR e.id & 0xffffffff NOT BETWEEN 1 AND c.head",
@@ -724,14 +717,6 @@ enum err channels_verify(struct store_sqlite *s, struct problem *p)
          " ON c.slot = a.slot WHERE c.id IS NULL OR seq > head",
          "an idempotency key does not fit its channel"},
     };
-    for (size_t i = 0; i < sizeof laws / sizeof laws[0]; i++) {
-        CLEANUP(sql_end)
-        struct sql_query q = sql_query(s->db[FILE_CHANNELS], laws[i].query);
-        TRY(sql_one(&q));
-        if (sql_u64(&q, 0) > 0)
-            return problem_set(p, ERR_IO, PROBLEM_DAMAGED,
-                               "channels.db: %s (%" PRIu64 " times)",
-                               laws[i].what, sql_u64(&q, 0));
-    }
-    return OK;
+    return store_verify(s, FILE_CHANNELS, faults,
+                        sizeof faults / sizeof faults[0], p);
 }

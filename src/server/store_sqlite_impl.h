@@ -62,11 +62,31 @@ static inline uint64_t store_clamp(uint64_t v)
     return v < INT64_MAX ? v : INT64_MAX;
 }
 
-/* Visits up to COLLECT_STEP rows of ids after the last one visited. */
+/* The day so many days before the operation's; days count from 1970. */
+static inline uint32_t store_day_before(const struct store_op *op,
+                                        uint32_t days)
+{
+    return op->day > days ? op->day - days : 0;
+}
+
+/* Runs a statement whose one parameter is that day. */
+MUST_USE enum err store_older(struct sql *db, const char *text,
+                              const struct store_op *op, uint32_t days);
+
+/* Visits up to COLLECT_STEP rows of ids after the last one visited; the query
+ * takes that one and the number of rows. */
 MUST_USE enum err store_walk(struct store_sqlite *s, enum store_file file,
-                             struct sql_query *q,
+                             const char *query,
                              uint8_t out[COLLECT_STEP][ID_SIZE],
                              size_t *out_count);
+
+/* What must never be: a query that counts it, and what to say. */
+struct store_fault {
+    const char *query, *what;
+};
+MUST_USE enum err store_verify(struct store_sqlite *s, enum store_file file,
+                               const struct store_fault *faults, size_t count,
+                               struct problem *p);
 
 /* The schemas, by file. */
 extern const char *const store_accounts_schema[];

@@ -185,7 +185,7 @@ static enum err inbox_collect(struct store_sqlite *s, struct store_op *op,
     struct sql_query q =
         sql_query(db, "DELETE FROM item WHERE device = ? AND day < ?");
     sql_put_bytes(&q, device);
-    sql_put_u64(&q, !kept ? INT64_MAX : op->day > days ? op->day - days : 0);
+    sql_put_u64(&q, kept ? store_day_before(op, days) : INT64_MAX);
     TRY(sql_run(&q));
     if (kept)
         return OK;
@@ -201,19 +201,11 @@ enum err inboxes_collect(struct store_sqlite *s, struct store_op *op)
     size_t count = 0;
     struct sql *db = NULL;
     TRY(store_use(s, op, FILE_INBOXES, &db));
-    {
-        CLEANUP(sql_end)
-        struct sql_query q = sql_query(db, "DELETE FROM spent WHERE day < ?");
-        sql_put_u64(&q, op->day > SPENT_DAYS ? op->day - SPENT_DAYS : 0);
-        TRY(sql_run(&q));
-    }
-    {
-        CLEANUP(sql_end)
-        struct sql_query q =
-            sql_query(db, "SELECT device FROM inbox WHERE device > ?"
-                          " ORDER BY device LIMIT ?");
-        TRY(store_walk(s, FILE_INBOXES, &q, ids, &count));
-    }
+    TRY(store_older(db, "DELETE FROM spent WHERE day < ?", op, SPENT_DAYS));
+    TRY(store_walk(s, FILE_INBOXES,
+                   "SELECT device FROM inbox WHERE device > ?"
+                   " ORDER BY device LIMIT ?",
+                   ids, &count));
     for (size_t i = 0; i < count; i++)
         TRY(inbox_collect(s, op, (struct bytes){ids[i], ID_SIZE}));
     return OK;
