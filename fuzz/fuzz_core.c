@@ -76,10 +76,10 @@ static void send_request(struct session *s, uint32_t conn, struct reader *r)
             .reopen = {fixture_access(1, sub), fixture_id(other)}};
     if (what > 3) {
         bool commit = what == 4;
-        bool adds = commit && key % 2 == 0;
-        bool ends = commit && !adds;
         uint8_t kind = commit ? ENTRY_COMMIT : ENTRY_APPLICATION;
-        if (fixture_body(&s->f, kind, &other, adds, &other, ends, &body) != OK)
+        const struct fixture_change change =
+            key % 2 == 0 ? fixture_adds(other) : fixture_ends(other);
+        if (fixture_body(&s->f, commit ? &change : NULL, &body) != OK)
             return;
         q = (struct request){
             .method = METHOD_APPEND,

@@ -17,6 +17,10 @@ static bool set_up(struct fixture *f)
            fixture_create(f, 1, 1, 1) == STATUS_OK;
 }
 
+/* The creator, and the member that its commits add. */
+static struct fixture_from one(void) { return fixture_from(1, 1, 1); }
+static struct fixture_from two(void) { return fixture_from(2, 1, 2); }
+
 static struct request attach_of(uint8_t channel, uint8_t sub)
 {
     return (struct request){
@@ -93,8 +97,9 @@ static void rule_1_takes_only_what_knows_the_newest_handshake(void)
         uint8_t key = (uint8_t)(i + 1);
         enum status status =
             steps[i].commit
-                ? fixture_commit(&f, 1, 1, 1, steps[i].after, key, 0, 0, &got)
-                : fixture_append(&f, 1, 1, 1, steps[i].after, key, &got);
+                ? fixture_commit(&f, one(), steps[i].after, key, fixture_same(),
+                                 &got)
+                : fixture_append(&f, one(), steps[i].after, key, &got);
         CHECK_UINT(status, steps[i].status);
         CHECK_UINT(got, steps[i].detail);
     }
@@ -110,14 +115,15 @@ static void rule_2_commit_adds_a_subscription(void)
     struct answer a;
     const struct request attach = attach_of(1, 2);
     CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_NOTFOUND);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 1, NULL), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 2, 2, 0, &seq), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 1, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 2, fixture_adds(2), &seq),
+               STATUS_OK);
     CHECK_UINT(fixture_ask(&f, 2, &attach, &a), OK);
     CHECK_UINT(a.status, STATUS_OK);
     CHECK_UINT(a.attach.head, 2);
     CHECK_UINT(a.attach.handshake, 2);
     CHECK_UINT(a.attach.cursor, 2); /* it begins after its commit */
-    CHECK_UINT(fixture_append(&f, 2, 1, 2, 2, 3, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, two(), 2, 3, NULL), STATUS_OK);
     CHECK_UINT(read_count(&f, 2, 0, 1000, &first), 1);
     CHECK_UINT(first, 3); /* and reads nothing from before */
 }
@@ -128,7 +134,8 @@ static void rule_2_refused_commit_adds_nobody(void)
     fixture_init(&f);
     CHECK(set_up(&f));
     const struct request attach = attach_of(1, 2);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 7, 2, 2, 0, NULL), STATUS_BEHIND);
+    CHECK_UINT(fixture_commit(&f, one(), 7, 2, fixture_adds(2), NULL),
+               STATUS_BEHIND);
     CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_NOTFOUND);
 }
 
@@ -141,10 +148,12 @@ static void rule_2_ended_subscription_reads_up_to_its_end(void)
     uint64_t got = 0;
     struct answer a;
     const struct request attach = attach_of(1, 2);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 1, 2, NULL), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 1, 3, 0, 2, NULL), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 3, 4, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 1, 2, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 1, 3, fixture_ends(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 3, 4, NULL), STATUS_OK);
 
     CHECK_UINT(fixture_ask(&f, 2, &attach, &a), OK);
     CHECK_UINT(a.status, STATUS_OK);
@@ -154,7 +163,7 @@ static void rule_2_ended_subscription_reads_up_to_its_end(void)
     CHECK_UINT(fixture_ask(&f, 2, &more, &a), OK);
     CHECK_UINT(a.status, STATUS_STATE);
     CHECK_UINT(a.detail, 3);
-    CHECK_UINT(fixture_append(&f, 2, 1, 2, 3, 5, &got), STATUS_STATE);
+    CHECK_UINT(fixture_append(&f, two(), 3, 5, &got), STATUS_STATE);
     const struct request too_far = ack_of(2, 4);
     CHECK_UINT(fixture_status(&f, 2, &too_far), STATUS_INVALID);
     const struct request last = ack_of(2, 3);
@@ -168,10 +177,12 @@ static void rule_2_ended_subscription_gets_its_commit_and_no_more(void)
     fixture_init(&f);
     CHECK(set_up(&f));
     const struct request attach = attach_of(1, 2);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
     CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 1, 2, 0, 2, NULL), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 2, 3, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 1, 2, fixture_ends(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 2, 3, NULL), STATUS_OK);
     struct request event;
     CHECK_UINT(fixture_events(&f, 2, EVENT_ENTRY), 1);
     CHECK_UINT(fixture_event(&f, 2, EVENT_ENTRY, 0, &event), OK);
@@ -187,15 +198,17 @@ static void rule_2_any_member_reopens(void)
     reopen.reopen.access = fixture_access(1, 1);
     reopen.reopen.target = fixture_id(2);
     CHECK_UINT(fixture_status(&f, 1, &reopen), STATUS_NOTFOUND);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 1, 2, 0, 2, NULL), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 2, 1, 2, 2, 3, NULL), STATUS_STATE);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 1, 2, fixture_ends(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_append(&f, two(), 2, 3, NULL), STATUS_STATE);
     struct request own = reopen;
     own.reopen.access = fixture_access(1, 2); /* not by itself */
     CHECK_UINT(fixture_status(&f, 2, &own), STATUS_STATE);
     CHECK_UINT(fixture_status(&f, 1, &reopen), STATUS_OK);
     CHECK_UINT(fixture_status(&f, 1, &reopen), STATUS_OK); /* again */
-    CHECK_UINT(fixture_append(&f, 2, 1, 2, 2, 3, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, two(), 2, 3, NULL), STATUS_OK);
 }
 
 /* A device that rejoins gets a new capability. Someone who falsely lists
@@ -208,7 +221,8 @@ static void rule_2_added_again_has_both_capabilities(void)
     fixture_init(&f);
     CHECK(set_up(&f));
     uint8_t hash[CAP_SIZE];
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
     /* adds 2 again, with the capability of 3 */
     CHECK_UINT(fixture_cap_hash(&f, 3, hash), OK);
     struct writer w = writer_to(&list);
@@ -250,9 +264,10 @@ static void rule_4_entry_goes_when_all_have_it(void)
     fixture_init(&f);
     CHECK(set_up(&f));
     uint64_t first = 0;
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
     for (uint8_t key = 2; key < 7; key++)
-        CHECK_UINT(fixture_append(&f, 1, 1, 1, 1, key, NULL), STATUS_OK);
+        CHECK_UINT(fixture_append(&f, one(), 1, key, NULL), STATUS_OK);
     const struct {
         uint8_t sub;
         uint64_t upto;
@@ -283,9 +298,11 @@ static void rule_4_ended_subscription_holds_only_what_it_may_read(void)
     CHECK(set_up(&f));
     struct answer a;
     const struct request attach = attach_of(1, 1);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 1, 2, 0, 2, NULL), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 2, 3, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 1, 2, fixture_ends(2), NULL),
+               STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 2, 3, NULL), STATUS_OK);
     const struct request mine = ack_of(1, 3);
     CHECK_UINT(fixture_status(&f, 1, &mine), STATUS_OK);
     CHECK_UINT(fixture_ask(&f, 1, &attach, &a), OK);
@@ -303,11 +320,12 @@ static void rule_4_pushes_at_once_in_order(void)
     CHECK(set_up(&f));
     const struct request mine = attach_of(1, 1);
     const struct request its = attach_of(1, 2);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
     CHECK_UINT(fixture_status(&f, 1, &mine), STATUS_OK);
     CHECK_UINT(fixture_status(&f, 2, &its), STATUS_OK);
     for (uint8_t key = 2; key < 7; key++)
-        CHECK_UINT(fixture_append(&f, 1, 1, 1, 1, key, NULL), STATUS_OK);
+        CHECK_UINT(fixture_append(&f, one(), 1, key, NULL), STATUS_OK);
     for (uint32_t conn = 1; conn <= 2; conn++) {
         for (size_t i = 0; i < 5; i++) {
             struct request e;
@@ -331,8 +349,7 @@ static void rule_4_nothing_leaves_before_it_is_durable(void)
     uint32_t id = 0;
     const struct request attach = attach_of(1, 1);
     CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
-    CHECK_UINT(fixture_body(&f, ENTRY_APPLICATION, NULL, 0, NULL, 0, &body),
-               OK);
+    CHECK_UINT(fixture_body(&f, NULL, &body), OK);
     const struct request q = {
         .method = METHOD_APPEND,
         .append = {.access = fixture_access(1, 1),
@@ -356,16 +373,19 @@ static void rule_5_same_key_makes_one_entry(void)
     uint64_t first = 0;
     const struct request attach = attach_of(1, 1);
     CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 7, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 7, &got), STATUS_OK);
     CHECK_UINT(got, 1);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 8, 2, 0, &got), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 8, fixture_adds(2), &got),
+               STATUS_OK);
     /* the answer was lost, a commit came between: the same key again, with
      * `after` old and new, from anywhere */
     for (uint64_t after = 0; after < 3; after++) {
-        CHECK_UINT(fixture_append(&f, 2, 1, 1, after, 7, &got), STATUS_OK);
+        CHECK_UINT(fixture_append(&f, fixture_from(2, 1, 1), after, 7, &got),
+                   STATUS_OK);
         CHECK_UINT(got, 1);
     }
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 8, 2, 0, &got), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 8, fixture_adds(2), &got),
+               STATUS_OK);
     CHECK_UINT(got, 2);
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 2);
     CHECK_UINT(fixture_events(&f, 1, EVENT_ENTRY), 2); /* pushed once, too */
@@ -378,9 +398,9 @@ static void rule_5_key_outlives_its_entry(void)
     CHECK(set_up(&f));
     uint64_t got = 0;
     const struct request ack = ack_of(1, 1);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 7, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 7, &got), STATUS_OK);
     CHECK_UINT(fixture_status(&f, 1, &ack), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 7, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 7, &got), STATUS_OK);
     CHECK_UINT(got, 1);
 }
 
@@ -391,12 +411,12 @@ static void rule_5_refusals_are_not_remembered(void)
     f.core_config.limits.subscription_appends = 3;
     CHECK(set_up(&f));
     uint64_t got = 0;
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 5, 7, &got), STATUS_BEHIND);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 7, &got), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 8, &got), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 9, &got), STATUS_BUSY);
+    CHECK_UINT(fixture_append(&f, one(), 5, 7, &got), STATUS_BEHIND);
+    CHECK_UINT(fixture_append(&f, one(), 0, 7, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 8, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 9, &got), STATUS_BUSY);
     f.now += 60000;
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 9, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 9, &got), STATUS_OK);
     CHECK_UINT(got, 3);
 }
 
@@ -468,9 +488,10 @@ static void rule_7_each_limit_holds(void)
         for (uint8_t n = 1; n <= 3; n++) {
             uint64_t after = cases[i].commit ? n - 1U : 0;
             enum status status =
-                cases[i].commit ? fixture_commit(&f, 1, 1, 1, after, n,
-                                                 (uint8_t)(n + 1), 0, &got)
-                                : fixture_append(&f, 1, 1, 1, after, n, &got);
+                cases[i].commit
+                    ? fixture_commit(&f, one(), after, n,
+                                     fixture_adds((uint8_t)(n + 1)), &got)
+                    : fixture_append(&f, one(), after, n, &got);
             CHECK_UINT(status, n < 3 ? STATUS_OK : cases[i].status);
         }
         CHECK_UINT(core_stats(f.core).refused, cases[i].status == STATUS_BUSY);
@@ -486,8 +507,7 @@ static void rule_7_limits_cannot_be_used_up_by_strangers(void)
     f.core_config.limits.subscription_appends = 2;
     f.core_config.limits.channel_appends = 2;
     CHECK(set_up(&f));
-    CHECK_UINT(fixture_body(&f, ENTRY_APPLICATION, NULL, 0, NULL, 0, &body),
-               OK);
+    CHECK_UINT(fixture_body(&f, NULL, &body), OK);
     struct request q = {
         .method = METHOD_APPEND,
         .append = {.access = fixture_access(1, 1),
@@ -499,7 +519,7 @@ static void rule_7_limits_cannot_be_used_up_by_strangers(void)
     CHECK_UINT(fixture_status(&f, 2, &q), STATUS_AUTH);
     CHECK_UINT(fixture_status(&f, 2, &q), STATUS_AUTH);
     CHECK_UINT(fixture_status(&f, 2, &q), STATUS_BUSY);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 1, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, one(), 0, 1, NULL), STATUS_OK);
 }
 
 static enum status attach_status(struct fixture *f, uint8_t sub)
@@ -521,9 +541,11 @@ static void rule_7_collects_what_is_unused(void)
     CHECK(set_up(&f));
     uint64_t first = 0;
     uint64_t got = 0;
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
+               STATUS_OK);
     CHECK_UINT(fixture_create(&f, 1, 3, 1), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 3, 1, 0, 1, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 3, 1), 0, 1, NULL),
+               STATUS_OK);
     days_pass(&f, 29);
     CHECK_UINT(attach_status(&f, 1), STATUS_OK);
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 1);
@@ -533,9 +555,11 @@ static void rule_7_collects_what_is_unused(void)
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 0);
     CHECK_UINT(attach_status(&f, 2), STATUS_NOTFOUND);
     CHECK_UINT(attach_status(&f, 1), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 3, 1, 0, 1, &got), STATUS_NOTFOUND);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 3, 1), 0, 1, &got),
+               STATUS_NOTFOUND);
     /* and the key is forgotten with its time */
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 0, 0, &got), STATUS_BEHIND);
+    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_same(), &got),
+               STATUS_BEHIND);
     CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
 }
 
@@ -577,8 +601,7 @@ static void rejects_entries_that_are_not_what_they_say(void)
     CLEANUP(buf_clear) struct buf body = buf_new(4096);
     fixture_init(&f);
     CHECK(set_up(&f));
-    CHECK_UINT(fixture_body(&f, ENTRY_APPLICATION, NULL, 0, NULL, 0, &body),
-               OK);
+    CHECK_UINT(fixture_body(&f, NULL, &body), OK);
     struct request q = {
         .method = METHOD_APPEND,
         .append = {.access = fixture_access(1, 1),
@@ -608,11 +631,10 @@ static void read_gives_at_least_one_entry_and_stops_at_the_limit(void)
     CHECK(set_up(&f));
     uint64_t first = 0;
     CLEANUP(buf_clear) struct buf body = buf_new(4096);
-    CHECK_UINT(fixture_body(&f, ENTRY_APPLICATION, NULL, 0, NULL, 0, &body),
-               OK);
+    CHECK_UINT(fixture_body(&f, NULL, &body), OK);
     uint32_t size = (uint32_t)body.len;
     for (uint8_t key = 1; key < 6; key++)
-        CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, key, NULL), STATUS_OK);
+        CHECK_UINT(fixture_append(&f, one(), 0, key, NULL), STATUS_OK);
     CHECK_UINT(read_count(&f, 1, 0, 0, &first), 1);
     CHECK_UINT(read_count(&f, 1, 0, 2 * size, &first), 2);
     CHECK_UINT(read_count(&f, 1, 0, 3 * size - 1, &first), 2);
@@ -632,11 +654,13 @@ static void slow_consumer_is_told_to_pull(void)
     CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
     core_slow(f.core, 1);
     for (uint8_t key = 1; key < 6; key++)
-        CHECK_UINT(fixture_append(&f, 2, 1, 1, 0, key, NULL), STATUS_OK);
+        CHECK_UINT(fixture_append(&f, fixture_from(2, 1, 1), 0, key, NULL),
+                   STATUS_OK);
     CHECK_UINT(fixture_events(&f, 1, EVENT_ENTRY), 0);
     CHECK_UINT(fixture_events(&f, 1, EVENT_HEAD), 1);
     CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 2, 1, 1, 0, 6, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(2, 1, 1), 0, 6, NULL),
+               STATUS_OK);
     CHECK_UINT(fixture_events(&f, 1, EVENT_ENTRY), 1);
 }
 
@@ -652,7 +676,8 @@ static void commit_survives_each_allocation_failure(void)
     CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
     for (unsigned n = 0; status != STATUS_OK && n < 200; n++) {
         mem_fail_after(n);
-        status = fixture_commit(&f, 2, 1, 1, 0, 7, 2, 0, &got);
+        status = fixture_commit(&f, fixture_from(2, 1, 1), 0, 7,
+                                fixture_adds(2), &got);
         mem_fail_after(1U << 30);
         CHECK(status == STATUS_OK || status == STATUS_BUSY ||
               status == STATUS_COUNT_);

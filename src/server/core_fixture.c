@@ -206,40 +206,51 @@ enum err fixture_cap_hash(struct fixture *f, uint8_t sub, uint8_t out[CAP_SIZE])
     return cap_hash(f->crypto, fixture_id((uint8_t)(sub ^ 0x80U)), out);
 }
 
-static enum err commit_data(struct fixture *f, const uint8_t *adds,
-                            size_t add_count, const uint8_t *ends,
-                            size_t end_count, struct buf *out)
+struct fixture_change fixture_adds(uint8_t sub)
+{
+    return (struct fixture_change){.adds = sub};
+}
+
+struct fixture_change fixture_ends(uint8_t sub)
+{
+    return (struct fixture_change){.ends = sub};
+}
+
+struct fixture_change fixture_same(void) { return (struct fixture_change){0}; }
+
+static enum err commit_data(struct fixture *f,
+                            const struct fixture_change *change,
+                            struct buf *out)
 {
     CLEANUP(buf_clear) struct buf add_list = buf_new(BODY_MAX);
-    CLEANUP(buf_clear) struct buf end_list = buf_new(BODY_MAX);
-    struct writer w = writer_to(&add_list);
-    for (size_t i = 0; i < add_count; i++) {
+    struct commit_data data = {0};
+    if (change->adds != 0) {
+        struct writer w = writer_to(&add_list);
         uint8_t hash[CAP_SIZE];
-        TRY(fixture_cap_hash(f, adds[i], hash));
-        const struct sub_add add = {fixture_id(adds[i]), BYTES_ARRAY(hash)};
+        TRY(fixture_cap_hash(f, change->adds, hash));
+        const struct sub_add add = {fixture_id(change->adds),
+                                    BYTES_ARRAY(hash)};
         sub_add_write(&w, &add);
+        TRY(writer_finish(&w));
+        data.adds = buf_bytes(&add_list);
     }
-    TRY(writer_finish(&w));
-    for (size_t i = 0; i < end_count; i++)
-        TRY(buf_append(&end_list, fixture_id(ends[i])));
-    const struct commit_data data = {buf_bytes(&add_list),
-                                     buf_bytes(&end_list)};
+    if (change->ends != 0)
+        data.ends = fixture_id(change->ends);
     return commit_data_write(out, &data);
 }
 
-enum err fixture_body(struct fixture *f, uint8_t kind, const uint8_t *adds,
-                      size_t add_count, const uint8_t *ends, size_t end_count,
+enum err fixture_body(struct fixture *f, const struct fixture_change *commit,
                       struct buf *out)
 {
     CLEANUP(buf_clear) struct buf data = buf_new(COMMIT_DATA_MAX);
-    if (kind == ENTRY_COMMIT)
-        TRY(commit_data(f, adds, add_count, ends, end_count, &data));
+    if (commit != NULL)
+        TRY(commit_data(f, commit, &data));
     struct writer w = writer_to(out);
     writer_u16(&w, 1); /* mls10 */
     writer_u16(&w, 2); /* mls_private_message */
     writer_vec(&w, BYTES_LIT("group"));
     writer_u64(&w, 1); /* epoch */
-    writer_u8(&w, kind);
+    writer_u8(&w, commit != NULL ? ENTRY_COMMIT : ENTRY_APPLICATION);
     writer_vec(&w, buf_bytes(&data));
     writer_vec(&w, BYTES_LIT("sender data"));
     writer_vec(&w, BYTES_LIT("ciphertext"));
@@ -272,51 +283,45 @@ enum status fixture_create(struct fixture *f, uint32_t conn, uint8_t channel,
     return fixture_status(f, conn, &q);
 }
 
-static enum status append(struct fixture *f, uint32_t conn,
-                          const struct append_request *r, uint64_t *out)
+struct fixture_from fixture_from(uint32_t conn, uint8_t channel, uint8_t sub)
 {
+    return (struct fixture_from){conn, fixture_access(channel, sub)};
+}
+
+static enum status append(struct fixture *f, const struct fixture_from *from,
+                          uint64_t after, uint8_t key,
+                          const struct fixture_change *commit, uint64_t *out)
+{
+    CLEANUP(buf_clear) struct buf body = buf_new(BODY_MAX);
     struct answer a;
-    const struct request q = {.method = METHOD_APPEND, .append = *r};
-    if (fixture_ask(f, conn, &q, &a) != OK)
+    if (fixture_body(f, commit, &body) != OK)
+        return STATUS_COUNT_;
+    const struct request q = {
+        .method = METHOD_APPEND,
+        .append = {.access = from->access,
+                   .after = after,
+                   .kind = commit != NULL ? ENTRY_COMMIT : ENTRY_APPLICATION,
+                   .idempotency_key = {fixture_id(key).data, IDEMPOTENCY_KEY},
+                   .body = buf_bytes(&body)},
+    };
+    if (fixture_ask(f, from->conn, &q, &a) != OK)
         return STATUS_COUNT_;
     if (out != NULL)
         *out = a.status == STATUS_OK ? a.append.seq : a.detail;
     return (enum status)a.status;
 }
 
-enum status fixture_append(struct fixture *f, uint32_t conn, uint8_t channel,
-                           uint8_t sub, uint64_t after, uint8_t key,
-                           uint64_t *out_answer)
+enum status fixture_append(struct fixture *f, struct fixture_from from,
+                           uint64_t after, uint8_t key, uint64_t *out_answer)
 {
-    CLEANUP(buf_clear) struct buf body = buf_new(BODY_MAX);
-    if (fixture_body(f, ENTRY_APPLICATION, NULL, 0, NULL, 0, &body) != OK)
-        return STATUS_COUNT_;
-    const struct append_request r = {
-        .access = fixture_access(channel, sub),
-        .after = after,
-        .kind = ENTRY_APPLICATION,
-        .idempotency_key = {fixture_id(key).data, IDEMPOTENCY_KEY},
-        .body = buf_bytes(&body),
-    };
-    return append(f, conn, &r, out_answer);
+    return append(f, &from, after, key, NULL, out_answer);
 }
 
-enum status fixture_commit(struct fixture *f, uint32_t conn, uint8_t channel,
-                           uint8_t sub, uint64_t after, uint8_t key,
-                           uint8_t adds, uint8_t ends, uint64_t *out_answer)
+enum status fixture_commit(struct fixture *f, struct fixture_from from,
+                           uint64_t after, uint8_t key,
+                           struct fixture_change change, uint64_t *out_answer)
 {
-    CLEANUP(buf_clear) struct buf body = buf_new(BODY_MAX);
-    if (fixture_body(f, ENTRY_COMMIT, &adds, adds != 0, &ends, ends != 0,
-                     &body) != OK)
-        return STATUS_COUNT_;
-    const struct append_request r = {
-        .access = fixture_access(channel, sub),
-        .after = after,
-        .kind = ENTRY_COMMIT,
-        .idempotency_key = {fixture_id(key).data, IDEMPOTENCY_KEY},
-        .body = buf_bytes(&body),
-    };
-    return append(f, conn, &r, out_answer);
+    return append(f, &from, after, key, &change, out_answer);
 }
 
 /* --- accounts --- */

@@ -10,7 +10,7 @@
 #include "server/store_sqlite.h"
 
 #define FIXTURE_NOW    1700000000000U /* milliseconds */
-#define FIXTURE_DAY_MS 86400000U
+#define FIXTURE_DAY_MS UINT64_C(86400000)
 #define FIXTURE_EVENTS 64U
 
 struct fixture_message {
@@ -75,22 +75,36 @@ struct access fixture_access(uint8_t channel, uint8_t sub);
 MUST_USE enum err fixture_cap_hash(struct fixture *f, uint8_t sub,
                                    uint8_t out[CAP_SIZE]);
 
-/* A body of that kind, as clients make them; a commit adds and ends. */
-MUST_USE enum err fixture_body(struct fixture *f, uint8_t kind,
-                               const uint8_t *adds, size_t add_count,
-                               const uint8_t *ends, size_t end_count,
+/* What a commit does to the subscriptions; 0: to none. */
+struct fixture_change {
+    uint8_t adds, ends;
+};
+struct fixture_change fixture_adds(uint8_t sub);
+struct fixture_change fixture_ends(uint8_t sub);
+struct fixture_change fixture_same(void);
+
+/* The body of a commit as clients make it, or of an application entry (NULL).
+ */
+MUST_USE enum err fixture_body(struct fixture *f,
+                               const struct fixture_change *commit,
                                struct buf *out);
+
+/* Who writes where. */
+struct fixture_from {
+    uint32_t conn;
+    struct access access;
+};
+struct fixture_from fixture_from(uint32_t conn, uint8_t channel, uint8_t sub);
 
 enum status fixture_create(struct fixture *f, uint32_t conn, uint8_t channel,
                            uint8_t sub);
 /* Appends an application entry; *out_answer has the number, or the detail. */
-enum status fixture_append(struct fixture *f, uint32_t conn, uint8_t channel,
-                           uint8_t sub, uint64_t after, uint8_t key,
-                           uint64_t *out_answer);
-/* The same for a commit that adds and ends one subscription (0: none). */
-enum status fixture_commit(struct fixture *f, uint32_t conn, uint8_t channel,
-                           uint8_t sub, uint64_t after, uint8_t key,
-                           uint8_t adds, uint8_t ends, uint64_t *out_answer);
+enum status fixture_append(struct fixture *f, struct fixture_from from,
+                           uint64_t after, uint8_t key, uint64_t *out_answer);
+/* The same for a commit. */
+enum status fixture_commit(struct fixture *f, struct fixture_from from,
+                           uint64_t after, uint8_t key,
+                           struct fixture_change change, uint64_t *out_answer);
 
 struct fixture_account {
     struct secret device_key;

@@ -68,8 +68,8 @@ static void trim(struct model *m)
 /* --- the rules, as the model has them --- */
 
 static enum status model_append(struct model *m, uint8_t sub, uint64_t after,
-                                uint8_t key, const uint8_t *adds,
-                                size_t add_count, uint8_t ends, bool commit,
+                                uint8_t key,
+                                const struct fixture_change *commit,
                                 uint64_t *out)
 {
     struct model_sub *s = &m->subs[sub];
@@ -86,21 +86,22 @@ static enum status model_append(struct model *m, uint8_t sub, uint64_t after,
     if (after != m->handshake)
         return STATUS_BEHIND;
     *out = m->accepted[key] = ++m->head;
-    if (!commit)
+    if (commit == NULL)
         return STATUS_OK;
     m->handshake = m->head;
-    for (size_t i = 0; i < add_count; i++) {
-        struct model_sub *added = &m->subs[adds[i]];
+    if (commit->adds != 0) {
+        struct model_sub *added = &m->subs[commit->adds];
         if (!added->there)
             *added = (struct model_sub){.start = m->head, .cursor = m->head};
         added->there = true;
         added->ended = false;
     }
-    if (ends != 0 && m->subs[ends].there && !m->subs[ends].ended) {
-        m->subs[ends].ended = true;
-        m->subs[ends].end = m->head;
+    struct model_sub *ended = &m->subs[commit->ends];
+    if (commit->ends != 0 && ended->there && !ended->ended) {
+        ended->ended = true;
+        ended->end = m->head;
     }
-    if (ends != 0)
+    if (commit->ends != 0)
         trim(m);
     return STATUS_OK;
 }
@@ -148,13 +149,14 @@ static bool step_append(struct run *r)
     uint8_t key = (uint8_t)(1 + draw(r, KEYS));
     bool commit = draw(r, 3) == 0;
     uint64_t after = draw(r, 4) > 0 ? r->m.handshake : draw(r, r->m.head + 2);
-    uint8_t ends = commit && draw(r, 2) == 0 ? draw_sub(r) : 0;
-    uint8_t adds[2] = {draw_sub(r), 0};
-    size_t add_count = commit && adds[0] != ends ? draw(r, 2) : 0;
+    struct fixture_change change = fixture_ends(draw(r, 2) ? draw_sub(r) : 0);
+    uint8_t added = draw_sub(r);
+    if (added != change.ends && draw(r, 2) > 0)
+        change.adds = added;
+    const struct fixture_change *does = commit ? &change : NULL;
     uint64_t want = 0;
     struct answer a;
-    if (fixture_body(&r->f, commit ? ENTRY_COMMIT : ENTRY_APPLICATION, adds,
-                     add_count, &ends, ends != 0, &body) != OK)
+    if (fixture_body(&r->f, does, &body) != OK)
         return false;
     const struct request q = {
         .method = METHOD_APPEND,
@@ -164,8 +166,7 @@ static bool step_append(struct run *r)
                    .idempotency_key = {fixture_id(key).data, IDEMPOTENCY_KEY},
                    .body = buf_bytes(&body)},
     };
-    enum status status = model_append(&r->m, sub, after, key, adds, add_count,
-                                      ends, commit, &want);
+    enum status status = model_append(&r->m, sub, after, key, does, &want);
     if (fixture_ask(&r->f, 1, &q, &a) != OK)
         return false;
     return same("append", a.status, status) &&

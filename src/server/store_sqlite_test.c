@@ -7,8 +7,8 @@
 #include "proto/entry.h"
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,23 +30,18 @@ static struct place place_make(void)
     return p;
 }
 
+static int remove_one(const char *path, const struct stat *st, int type,
+                      struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
 static void remove_all(const char *dir)
 {
-    DIR *d = opendir(dir);
-    const struct dirent *e = NULL;
-    while (d != NULL && (e = readdir(d)) != NULL) {
-        char path[PATH_SIZE];
-        (void)snprintf(path, sizeof path, "%.200s/%.200s", dir, e->d_name);
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (e->d_type == DT_DIR)
-            remove_all(path);
-        else
-            (void)unlink(path);
-    }
-    if (d != NULL)
-        (void)closedir(d);
-    (void)rmdir(dir);
+    (void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void place_clear(struct place *p) { remove_all(p->dir); }
@@ -131,13 +126,15 @@ static void what_was_answered_survives_a_restart(void)
         fixture_register(&f, 2, "anna", (struct bytes){0}, &anna, &status), OK);
     CHECK_UINT(status, STATUS_OK);
     CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 1, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 1, NULL),
+               STATUS_OK);
     CHECK_UINT(put(&f, 9, 0, 4, LIT("blob"), &got), STATUS_OK);
 
     CHECK(restart(&f));
     CHECK_UINT(fixture_login(&f, 2, &anna, &status), OK);
     CHECK_UINT(status, STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 1, &got), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 1, &got),
+               STATUS_OK);
     CHECK_UINT(got, 1); /* it knows the key */
     CHECK_UINT(get(&f, 9, 0, 100, &data), STATUS_OK);
     CHECK_BYTES(data, LIT("blob"));
@@ -197,9 +194,8 @@ static void crash_between_any_two_commits_loses_and_doubles_nothing(void)
             fixture_register(&f, 2, "anna", (struct bytes){0}, &anna, &status),
             OK);
         CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
-        const uint8_t adds = 2;
-        CHECK_UINT(fixture_body(&f, ENTRY_COMMIT, &adds, 1, NULL, 0, &body),
-                   OK);
+        const struct fixture_change change = fixture_adds(2);
+        CHECK_UINT(fixture_body(&f, &change, &body), OK);
         const struct requests all = {
             .conns = {1, 1, 1, 2},
             .list = {{.method = METHOD_APPEND,
@@ -306,7 +302,8 @@ static void full_disk_stops_writers_only_and_loses_nothing(void)
         .method = METHOD_ACK,
         .ack = {.access = fixture_access(1, 1), .upto = stored}};
     CHECK_UINT(fixture_status(&f, 1, &ack), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 100, &stored), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 100, &stored),
+               STATUS_OK);
 }
 
 static void second_server_is_told_that_it_is_locked(void)
@@ -401,7 +398,8 @@ static void check_finds_what_does_not_fit_together(void)
             OK);
         CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
         for (uint8_t key = 1; key <= 3; key++)
-            CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, key, NULL), STATUS_OK);
+            CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, key, NULL),
+                       STATUS_OK);
         CHECK_UINT(put(&f, 9, 0, 4, LIT("blob"), &got), STATUS_OK);
         CHECK_UINT(store_sqlite_check(f.sqlite, &problem), OK);
         (void)snprintf(path, sizeof path, "%s/%s", p.dir, cases[i].file);
@@ -527,7 +525,9 @@ static void no_file_links_an_account_to_a_channel(void)
     CHECK_UINT(
         fixture_register(&f, 2, "anna", (struct bytes){0}, &anna, &status), OK);
     CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
-    CHECK_UINT(fixture_commit(&f, 1, 1, 1, 0, 1, 2, 0, NULL), STATUS_OK);
+    CHECK_UINT(
+        fixture_commit(&f, fixture_from(1, 1, 1), 0, 1, fixture_adds(2), NULL),
+        STATUS_OK);
     CHECK_UINT(put(&f, 9, 0, 4, LIT("blob"), &got), STATUS_OK);
     const struct {
         const char *file;
@@ -564,7 +564,8 @@ static void acknowledged_entry_is_in_no_file(void)
     f.store_config.dir = p.dir;
     CHECK(restart(&f));
     CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
-    CHECK_UINT(fixture_append(&f, 1, 1, 1, 0, 1, NULL), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 1, NULL),
+               STATUS_OK);
     CHECK(any_holds(&p, "channels.db", LIT("ciphertext")));
     const struct request ack = {
         .method = METHOD_ACK,
