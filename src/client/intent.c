@@ -370,7 +370,11 @@ static enum err send_take(struct client *c, struct lane_state *l,
         q.kp_take.pow_subject = ID_BYTES(work->subject);
         q.kp_take.pow = work->pow;
     }
-    return call_send(c, l, &(struct call){.task = TASK_TAKE, .row = i->id}, &q);
+    return call_send(c, l,
+                     &(struct call){.task = TASK_TAKE,
+                                    .row = i->id,
+                                    .value = q.kp_take.contact_cap.len},
+                     &q);
 }
 
 static enum err taken_insert(struct client *c, int64_t intent,
@@ -407,7 +411,8 @@ enum err on_take(const struct answered *a)
     TRY(err);
     if (a->answer->status == STATUS_AUTH) {
         TRY(forget_cap(c, &i));
-        return intent_later(c, &i, BUSY_MIN_MS);
+        /* the capability was old, or a new day began while it worked */
+        return intent_later(c, &i, a->call.value > 0 ? BUSY_MIN_MS : MINUTE_MS);
     }
     if (a->answer->status == STATUS_LIMIT ||
         (a->answer->status == STATUS_OK &&

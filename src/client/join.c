@@ -364,6 +364,14 @@ static enum err package_used(struct client *c, const struct arrival *a)
         c->db, "DELETE FROM key_package WHERE ref = ? AND last_resort = 0");
     sql_put_bytes(&q, bytes_of(a->ref.data, a->ref.len));
     TRY(sql_run(&q));
+    /* RFC 9420, section 16.8: another one takes the place of a last resort that
+     * was used, which stays for whoever has taken it already. */
+    CLEANUP(sql_end)
+    struct sql_query used =
+        sql_query(c->db, "UPDATE key_package SET last_resort = 2 WHERE ref = ?"
+                         " AND last_resort = 1");
+    sql_put_bytes(&used, bytes_of(a->ref.data, a->ref.len));
+    TRY(sql_run(&used));
     c->profile.packages_at = c->now; /* one less at the server */
     return profile_save(c);
 }

@@ -8,6 +8,7 @@
 
 #define MAIL_AT_ONCE  8U
 #define MAIL_RETRY_MS (10ULL * MINUTE_MS)
+#define MAIL_TRIES    4096U /* four weeks of a full inbox */
 
 enum err mail_add(struct client *c, int64_t conversation, struct bytes account,
                   const struct device *device, const struct inbox_message *m)
@@ -93,7 +94,13 @@ static enum err mail_later(struct client *c, int64_t id, uint64_t delay_ms)
                          " WHERE id = ?");
     sql_put_u64(&q, c->now + delay_ms);
     sql_put_u64(&q, (uint64_t)id);
-    return sql_run(&q);
+    TRY(sql_run(&q));
+    CLEANUP(sql_end)
+    struct sql_query in_vain =
+        sql_query(c->db, "DELETE FROM mail WHERE id = ? AND tries >= ?");
+    sql_put_u64(&in_vain, (uint64_t)id);
+    sql_put_u64(&in_vain, MAIL_TRIES);
+    return sql_run(&in_vain);
 }
 
 static enum err mail_delete(struct client *c, int64_t id)
@@ -119,7 +126,7 @@ enum err on_mail(const struct answered *a)
     case STATUS_AUTH: /* the capability is old, or a new day began */
         if (a->call.value != 0)
             TRY(person_set_cap(c, ID_BYTES(account), (struct bytes){0}));
-        TRY(mail_later(c, id, SECOND_MS));
+        TRY(mail_later(c, id, a->call.value != 0 ? SECOND_MS : MINUTE_MS));
         break;
     case STATUS_BUSY:
         TRY(mail_later(c, id, SECOND_MS + a->answer->detail));

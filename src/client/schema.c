@@ -21,7 +21,8 @@
  *     leaf         when each device was added, by the server's clock
  *     silent       new devices from which nothing has come, and where their
  *                  Welcome is
- *     key_package  private parts of what was published
+ *     key_package  private parts of what was published; last_resort 2: one
+ *                  that was used, and replaced
  *     mail         inbox items to others, until their server took them
  *     joining      Welcomes being fetched
  *

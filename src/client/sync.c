@@ -63,9 +63,12 @@ enum err on_create(const struct answered *a)
     struct conv *cv = conv_find(c, a->call.row);
     if (cv == NULL || cv->state != CLIENT_CREATING)
         return OK;
-    if (a->answer->status == STATUS_BUSY || a->answer->status == STATUS_AUTH) {
-        cv->retry_at = c->now + BUSY_MIN_MS + a->answer->detail; /* or a new day
-                                                                    began */
+    if (a->answer->status == STATUS_BUSY) {
+        cv->retry_at = c->now + BUSY_MIN_MS + a->answer->detail;
+        return OK;
+    }
+    if (a->answer->status == STATUS_AUTH) { /* a new day began */
+        cv->retry_at = c->now + MINUTE_MS;
         return OK;
     }
     CLEANUP(step_rollback) struct step step = {0};
