@@ -120,6 +120,7 @@ static void node_events(struct world *w, struct node *n)
     struct client_event e;
     while (client_take_event(n->client, &e)) {
         n->events[e.kind]++;
+        memcpy(n->told[e.kind], e.detail, sizeof n->told[e.kind]);
         if (e.kind == CLIENT_ENTRY_SKIPPED)
             memcpy(n->skipped, e.detail, sizeof n->skipped);
         if (w->trace || getenv("TRACE") != NULL)

@@ -34,7 +34,8 @@ struct node {
     bool crash_after;  /* after that commit, or before it */
     bool crashed;
     unsigned events[CLIENT_EVENT_KINDS];
-    char skipped[160]; /* why, of the last entry that was */
+    char skipped[160];                  /* why, of the last entry that was */
+    char told[CLIENT_EVENT_KINDS][160]; /* what the last one said */
 };
 
 /* A message of the server on its way to a client. */
