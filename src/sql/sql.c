@@ -30,6 +30,7 @@ struct kept {
 
 struct sql {
     sqlite3 *lib;
+    const char *opening; /* the path, while it is being opened */
     struct problem problem;
     struct sql_hook hook;
     bool crashed; /* by the hook */
@@ -71,8 +72,9 @@ static enum err fail(struct sql *db, int code)
         kind = meanings[i].kind;
         advice = meanings[i].advice;
     }
-    const char *path =
-        db->lib != NULL ? sqlite3_db_filename(db->lib, "main") : NULL;
+    const char *path = db->opening;
+    if (path == NULL && db->lib != NULL)
+        path = sqlite3_db_filename(db->lib, "main");
     const char *what =
         db->lib != NULL ? sqlite3_errmsg(db->lib) : sqlite3_errstr(code);
     problem_set(&db->problem, err, kind, "database %s: %s%s",
@@ -185,10 +187,12 @@ static enum err set_up(struct sql *db, const struct sql_config *config)
     (void)sqlite3_busy_timeout(db->lib, (int)config->wait_ms);
     (void)sqlite3_db_config(db->lib, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(db->lib, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    /* libraries do not log */
-    TRY(sql_exec(db, "PRAGMA cipher_log_level = NONE"));
-    if (config->key != NULL)
+    static const char quiet[] = "PRAGMA cipher_log_level = NONE";
+    TRY(sql_exec(db, quiet)); /* libraries do not log */
+    if (config->key != NULL) {
         TRY(set_key(db, config->key));
+        TRY(sql_exec(db, quiet)); /* the first key of a process undoes it */
+    }
     (void)snprintf(pragmas, sizeof pragmas,
                    "PRAGMA locking_mode = %s; PRAGMA auto_vacuum = INCREMENTAL;"
                    "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY;"
@@ -226,7 +230,7 @@ static enum err open_file(struct sql *db, const struct sql_config *config)
 {
     const char *path = config->path != NULL ? config->path : ":memory:";
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-                SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW;
+                SQLITE_OPEN_EXRESCODE;
     if (!config->existing)
         flags |= SQLITE_OPEN_CREATE;
     make_private(config);
@@ -246,7 +250,9 @@ enum err sql_open(const struct sql_config *config, struct problem *problem,
     CLEANUP(sql_close) struct sql *db = mem_alloc(sizeof *db);
     if (db == NULL)
         return problem_set(problem, ERR_NOMEM, PROBLEM_SYSTEM, "no memory");
+    db->opening = config->path;
     enum err err = open_file(db, config);
+    db->opening = NULL;
     if (err != OK) {
         if (problem != NULL)
             *problem = db->problem;
