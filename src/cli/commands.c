@@ -45,17 +45,34 @@ static void show_recovery(const json_t *result)
                  text(result, "recovery_key"));
 }
 
+/* Nothing is kept of an account that no server has heard of. */
 static int init_failed(struct session *s, struct problem *p)
 {
-    if (s->failed) {
-        const char *what = s->last.kind == CLIENT_SERVER_UNKNOWN
-                               ? "this is not the server that the invite "
-                                 "names; nothing was sent to it"
-                               : s->last.detail;
-        (void)problem_set(p, ERR_AUTH, PROBLEM_REFUSED, "%s", what);
-    }
+    if (s->failed)
+        (void)problem_set(p, ERR_AUTH, PROBLEM_REFUSED, "%s", s->last.detail);
     session_discard(s);
-    return complain(p);
+    int status = complain(p);
+    if (p->kind == PROBLEM_NETWORK)
+        (void)fprintf(stderr, "sotto: nothing was made: check the address, or "
+                              "try again later\n");
+    if (p->kind == PROBLEM_TRUST)
+        (void)fprintf(stderr, "sotto: nothing was made: give an invite code "
+                              "with --invite, or with --fingerprint the one "
+                              "that the server printed\n");
+    return status;
+}
+
+static bool init_complete(const struct options *o, struct problem *p)
+{
+    const char *missing = NULL;
+    if (o->server == NULL)
+        missing = "--server HOST[:PORT]";
+    else if (o->handle == NULL)
+        missing = "--handle NAME";
+    if (missing == NULL)
+        return true;
+    (void)problem_set(p, ERR_INVALID, PROBLEM_USAGE, "init needs %s", missing);
+    return false;
 }
 
 static int run_init(const struct options *o, char **words)
@@ -65,7 +82,7 @@ static int run_init(const struct options *o, char **words)
     CLEANUP(session_close) struct session s = {0};
     CLEANUP(json_clear) json_t *result = NULL;
     bool fresh = false;
-    if (session_open(o, true, &s, &p) != OK)
+    if (!init_complete(o, &p) || session_open(o, true, &s, &p) != OK)
         return complain(&p);
     fresh = session_in_state(&s, "new");
     json_t *params = json_pack("{s:s*, s:s*, s:s*, s:s*}", "server", o->server,
@@ -74,7 +91,7 @@ static int run_init(const struct options *o, char **words)
     if (session_call(&s, "init", params, &result, &p) != OK)
         return fresh ? init_failed(&s, &p) : complain(&p);
     enum err err = session_wait(&s, registered, NULL, o->wait, &p);
-    if (s.failed || (err != OK && p.kind == PROBLEM_TRUST))
+    if (s.failed || (err != OK && !runner_reached(s.runner)))
         return init_failed(&s, &p);
     show_recovery(result);
     if (err != OK) {
@@ -108,7 +125,15 @@ static bool message_decided(struct session *s, void *ctx)
     const json_t *m = json_array_get(field(result, "messages"), 0);
     w->accepted = json_integer_value(field(m, "seq")) > 0;
     w->refused = json_is_true(field(m, "failed"));
-    return w->accepted || w->refused || s->failed;
+    return w->accepted || w->refused;
+}
+
+static int queued(const struct problem *why)
+{
+    (void)complain(why);
+    (void)fprintf(stderr, "sotto: queued; the next command that reaches the "
+                          "server sends it\n");
+    return EXIT_QUEUED;
 }
 
 static int sent(struct session *s, json_int_t message, struct problem *p)
@@ -121,16 +146,20 @@ static int sent(struct session *s, json_int_t message, struct problem *p)
             return EXIT_OK; /* a later command does the rest */
         return EXIT_OK;
     }
-    if (w.refused || s->failed) {
+    if (w.refused) {
         (void)problem_set(p, ERR_INVALID, PROBLEM_REFUSED, "not sent: %s",
                           s->last.detail);
         return complain(p);
     }
-    if (err != OK)
-        (void)complain(p);
-    (void)fprintf(stderr, "sotto: queued; the next command that reaches the "
-                          "server sends it\n");
-    return EXIT_QUEUED;
+    return err == OK ? EXIT_OK : queued(p);
+}
+
+static struct problem *text_too_long(struct problem *p)
+{
+    (void)problem_set(p, ERR_LIMIT, PROBLEM_USAGE,
+                      "the text is longer than %u bytes: send it in parts",
+                      TEXT_MAX);
+    return p;
 }
 
 static enum err read_text(struct buf *out, struct problem *p)
@@ -139,9 +168,10 @@ static enum err read_text(struct buf *out, struct problem *p)
     size_t n = 0;
     while ((n = fread(block, 1, sizeof block, stdin)) > 0) {
         struct bytes b = {(const uint8_t *)block, n};
-        if (buf_append(out, b) != OK)
-            return problem_set(p, ERR_LIMIT, PROBLEM_USAGE,
-                               "the text is longer than %u bytes", TEXT_MAX);
+        if (buf_append(out, b) != OK) {
+            (void)text_too_long(p);
+            return ERR_LIMIT;
+        }
     }
     while (out->len > 0 && out->data[out->len - 1] == '\n')
         buf_truncate(out, out->len - 1);
@@ -152,6 +182,9 @@ static enum err queue_text(struct session *s, const char *to, struct bytes body,
                            json_int_t *out, struct problem *p)
 {
     CLEANUP(json_clear) json_t *result = NULL;
+    if (body.len == 0)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "there is no text to send");
     json_t *value = json_stringn((const char *)body.data, body.len);
     if (value == NULL)
         return problem_set(p, ERR_MALFORMED, PROBLEM_USAGE,
@@ -171,9 +204,7 @@ static int run_send(const struct options *o, char **words)
     json_int_t message = 0;
     if (words[1] != NULL) {
         if (buf_append(&body, bytes_str(words[1])) != OK)
-            return complain(&(struct problem){.kind = PROBLEM_USAGE,
-                                              .detail = "the text is too "
-                                                        "long"});
+            return complain(text_too_long(&p));
     } else if (read_text(&body, &p) != OK) {
         return complain(&p);
     }
@@ -277,7 +308,7 @@ struct chat {
     const char *with;
     json_int_t conversation;
     char line[TEXT_MAX];
-    size_t len;
+    size_t len; /* of what was typed; more than fits is not sent */
     bool ended;
     struct problem problem;
 };
@@ -286,8 +317,10 @@ static void chat_line(struct chat *c)
 {
     json_int_t message = 0;
     struct bytes body = {(const uint8_t *)c->line, c->len};
-    if (body.len > 0 &&
-        queue_text(c->session, c->with, body, &message, &c->problem) != OK)
+    if (body.len > sizeof c->line)
+        (void)complain(text_too_long(&c->problem));
+    else if (body.len > 0 &&
+             queue_text(c->session, c->with, body, &message, &c->problem) != OK)
         (void)complain(&c->problem);
     c->len = 0;
 }
@@ -303,10 +336,13 @@ static void chat_input(void *ctx)
         return;
     }
     for (ssize_t i = 0; i < n; i++) {
-        if (block[i] == '\n')
+        if (block[i] == '\n') {
             chat_line(c);
-        else if (c->len < sizeof c->line)
-            c->line[c->len++] = block[i];
+            continue;
+        }
+        if (c->len < sizeof c->line)
+            c->line[c->len] = block[i];
+        c->len++;
     }
 }
 
@@ -347,9 +383,9 @@ static int run_chat(const struct options *o, char **words)
         return EXIT_OK;
     if (err != OK)
         return complain(&p);
-    return session_wait(&s, session_idle, NULL, o->wait, &p) == OK
-               ? EXIT_OK
-               : EXIT_QUEUED;
+    if (session_wait(&s, session_idle, NULL, o->wait, &p) == OK)
+        return EXIT_OK;
+    return queued(&p);
 }
 
 /* --- log, status --- */
@@ -423,7 +459,8 @@ static int group_list(struct session *s, const char *name, struct problem *p)
         }
         show_text(stdout, shown[0] != '\0' ? shown : text(c, "account"), 0);
         if (name == NULL)
-            (void)printf("\t%lld members\t%s",
+            (void)printf("\t#%lld\t%lld members\t%s",
+                         (long long)json_integer_value(field(c, "id")),
                          (long long)json_integer_value(field(c, "members")),
                          text(c, "state"));
         (void)printf("\n");

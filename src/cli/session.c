@@ -69,7 +69,12 @@ enum err session_open(const struct options *o, bool create, struct session *out,
     TRY(runner_create(&parts, &out->runner, p));
     out->methods = (struct methods){.client = runner_client(out->runner),
                                     .crypto = out->folder.crypto};
-    return OK;
+    if (create || !session_in_state(out, "new"))
+        return OK;
+    return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
+                       "there is no account in %.90s: make one with \"sotto "
+                       "init\", or restore the folder from a copy",
+                       out->path);
 }
 
 void session_close(struct session *s)
@@ -111,7 +116,8 @@ static void take_events(struct session *s)
         case CLIENT_LOGIN_FAILED:
         case CLIENT_SEND_FAILED:
         case CLIENT_COMMAND_FAILED:
-            s->last = e;
+            if (!s->failed) /* the first is the cause of the others */
+                s->last = e;
             s->failed = true;
             break;
         case CLIENT_LOG_MISMATCH:
@@ -127,6 +133,34 @@ static void take_events(struct session *s)
     }
 }
 
+/* Asks as anybody would: by the status method. */
+static json_t *status_of(struct session *s)
+{
+    json_t *status = NULL;
+    if (session_call(s, "status", NULL, &status, NULL) != OK)
+        return NULL;
+    return status;
+}
+
+/* Failures that waiting does not mend. */
+static bool no_server(enum client_event_kind kind)
+{
+    return kind == CLIENT_SERVER_UNKNOWN || kind == CLIENT_SERVER_VERSION ||
+           kind == CLIENT_LOGIN_FAILED;
+}
+
+static void not_yet(struct session *s, struct problem *p)
+{
+    CLEANUP(json_clear) json_t *status = status_of(s);
+    if (json_is_true(json_object_get(status, "online")))
+        (void)problem_set(p, ERR_NOTFOUND, PROBLEM_NETWORK,
+                          "not done yet: the server is slow, or another member "
+                          "of the conversation has to come online first");
+    else
+        (void)problem_set(p, ERR_NOTFOUND, PROBLEM_NETWORK,
+                          "the server does not answer: try again later");
+}
+
 enum err session_wait(struct session *s,
                       bool (*done)(struct session *s, void *ctx), void *ctx,
                       unsigned seconds, struct problem *p)
@@ -137,6 +171,9 @@ enum err session_wait(struct session *s,
         take_events(s);
         if (done(s, ctx))
             return OK;
+        if (s->failed && no_server(s->last.kind))
+            return problem_set(p, ERR_AUTH, PROBLEM_REFUSED, "%s",
+                               s->last.detail);
         const struct problem *network = runner_network(s->runner);
         bool given_up = runner_failures(s->runner) >= FAILURES_MAX ||
                         network->kind == PROBLEM_TRUST;
@@ -145,19 +182,9 @@ enum err session_wait(struct session *s,
         if (network->kind != PROBLEM_NONE && p != NULL)
             *p = *network;
         else
-            (void)problem_set(p, ERR_NOTFOUND, PROBLEM_NETWORK,
-                              "the server does not answer");
+            not_yet(s, p);
         return ERR_NOTFOUND;
     }
-}
-
-/* Asks as anybody would: by the status method. */
-static json_t *status_of(struct session *s)
-{
-    json_t *status = NULL;
-    if (session_call(s, "status", NULL, &status, NULL) != OK)
-        return NULL;
-    return status;
 }
 
 bool session_synced(struct session *s, void *ctx)

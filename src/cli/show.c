@@ -73,10 +73,13 @@ void show_message(FILE *to, const json_t *message, const char *where)
         (void)fputs(") ", to);
     }
     if (strcmp(text_of(message, "kind"), "notice") == 0) {
-        (void)fprintf(to, "* %s ", text_of(message, "event"));
-        show_text(to, sender, 0);
-        (void)fputs(" ", to);
-        show_text(to, text_of(message, "text"), 0);
+        const char *const parts[] = {sender, text_of(message, "text")};
+        (void)fprintf(to, "* %s", text_of(message, "event"));
+        for (size_t i = 0; i < 2; i++) {
+            if (parts[i][0] != '\0')
+                (void)fputs(": ", to);
+            show_text(to, parts[i], 0);
+        }
     } else {
         if (sender[0] != '\0')
             show_text(to, sender, 0);

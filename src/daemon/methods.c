@@ -5,6 +5,7 @@
 #include "proto/invite.h"
 #include "sys/clock.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void json_clear(json_t **j)
@@ -65,7 +66,8 @@ static enum err explain(struct problem *p, enum err err, const char *what)
         {ERR_INVALID, "that is not a valid name or value"},
         {ERR_MALFORMED, "that is not a valid name or value"},
         {ERR_NOTFOUND, "there is no such conversation, member or message"},
-        {ERR_EXISTS, "there are several of that name"},
+        {ERR_EXISTS, "there are several of that name: use the number that "
+                     "\"sotto group list\" shows, such as #2"},
         {ERR_STATE, "not possible now: the profile is not registered yet, or "
                     "the conversation has ended"},
         {ERR_LIMIT, "too long"},
@@ -238,6 +240,29 @@ static enum err run_conversations(struct methods *m, const json_t *params,
     return explain(p, client_conversations(m->client, &v), "conversations");
 }
 
+static enum err is_there(void *ctx, const struct client_conversation *c)
+{
+    (void)ctx;
+    (void)c;
+    return OK;
+}
+
+/* A name, a handle, or the number of a conversation as "#12", with which no
+ * handle begins. */
+static enum err find(struct methods *m, const char *who, int64_t *out)
+{
+    char *end = NULL;
+    if (who[0] == '#' && who[1] >= '0' && who[1] <= '9') {
+        long long id = strtoll(who + 1, &end, 10);
+        struct client_visitor v = {.conversation = is_there};
+        if (*end == '\0' && client_conversation_get(m->client, id, &v) == OK) {
+            *out = id;
+            return OK;
+        }
+    }
+    return client_find(m->client, who, out);
+}
+
 /* The conversation that a name, a handle or a number in "in" means. */
 static enum err conversation_param(struct methods *m, const json_t *params,
                                    int64_t *out, struct problem *p)
@@ -249,7 +274,7 @@ static enum err conversation_param(struct methods *m, const json_t *params,
     }
     const char *who = NULL;
     TRY(need_text(params, "in", &who, p));
-    enum err err = client_find(m->client, who, out);
+    enum err err = find(m, who, out);
     if (err == ERR_MALFORMED)
         err = ERR_NOTFOUND;
     return explain(p, err, who);
@@ -314,7 +339,11 @@ static enum err run_send(struct methods *m, const json_t *params,
     int64_t id = 0, message = 0;
     TRY(need_text(params, "to", &to, p));
     TRY(need_text(params, "text", &text, p));
-    enum err err = client_find(m->client, to, &id);
+    size_t len = json_string_length(json_object_get(params, "text"));
+    if (strlen(text) != len)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "the text holds a zero byte: it would end there");
+    enum err err = find(m, to, &id);
     if (err == ERR_NOTFOUND)
         err = client_direct(m->client, to, clock_wall_ms(), &id);
     TRY(explain(p, err, to));
@@ -332,7 +361,10 @@ static enum err run_direct(struct methods *m, const json_t *params,
     const char *with = NULL;
     int64_t id = 0;
     TRY(need_text(params, "with", &with, p));
-    TRY(explain(p, client_direct(m->client, with, clock_wall_ms(), &id), with));
+    enum err err = find(m, with, &id);
+    if (err == ERR_NOTFOUND)
+        err = client_direct(m->client, with, clock_wall_ms(), &id);
+    TRY(explain(p, err, with));
     return set(result, "conversation", number_json((uint64_t)id));
 }
 
@@ -351,6 +383,12 @@ static enum err run_group_create(struct methods *m, const json_t *params,
     const char *name = NULL;
     int64_t id = 0;
     TRY(need_text(params, "name", &name, p));
+    enum err err = client_find(m->client, name, &id);
+    if (err == OK || err == ERR_EXISTS)
+        return problem_set(p, ERR_EXISTS, PROBLEM_USAGE,
+                           "there is a conversation \"%.80s\" already: choose "
+                           "another name",
+                           name);
     TRY(explain(p, client_group_create(m->client, name, clock_wall_ms(), &id),
                 name));
     return set(result, "conversation", number_json((uint64_t)id));

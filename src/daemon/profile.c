@@ -171,8 +171,16 @@ static enum err open_db(const struct profile_options *o,
                                 .existing = !o->create,
                                 .wait_ms = LOCK_WAIT_MS};
     enum err err = sql_open(&config, p, out);
-    if (err == ERR_AUTH && o->passphrase.len > 0)
-        return problem_set(p, err, PROBLEM_TRUST, "the passphrase is wrong");
+    if (err == ERR_AUTH && there(o->path, PASSPHRASE_FILE))
+        return problem_set(p, err, PROBLEM_TRUST,
+                           "the passphrase is wrong, or %.80s is damaged",
+                           path);
+    if (err == ERR_AUTH)
+        return problem_set(p, err, PROBLEM_DAMAGED,
+                           "%.80s is damaged, or its file \"" KEY_FILE
+                           "\" is of another profile: restore the folder "
+                           "from a copy",
+                           path);
     return err;
 }
 

@@ -41,7 +41,8 @@ struct runner {
     struct watch input;
     void (*input_ready)(void *ctx);
     void *input_ctx;
-    bool ended; /* by a signal */
+    bool ended;   /* by a signal */
+    bool reached; /* a server was spoken with */
     enum err failed;
     struct problem failure; /* of the store */
     struct problem network; /* the last one */
@@ -113,6 +114,7 @@ static void on_up(void *ctx)
         return;
     }
     l->up = true;
+    r->reached = true;
     r->network = (struct problem){0};
     r->failures = 0;
     fail(r, client_lane_up(r->client, l->lane, BYTES_ARRAY(exporter),
@@ -147,7 +149,9 @@ static void on_down(void *ctx, const struct problem *why)
     struct link *l = ctx;
     struct runner *r = l->runner;
     if (why->kind != PROBLEM_NONE)
-        r->network = *why;
+        (void)problem_set(&r->network, ERR_IO, why->kind, "%.80s: %s",
+                          client_lane_at(r->client, l->lane).address,
+                          why->detail);
     r->failures++;
     link_close(l);
     link_back_off(l);
@@ -398,5 +402,7 @@ const struct problem *runner_network(const struct runner *r)
 {
     return &r->network;
 }
+
+bool runner_reached(const struct runner *r) { return r->reached; }
 
 unsigned runner_failures(const struct runner *r) { return r->failures; }

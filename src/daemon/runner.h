@@ -41,5 +41,7 @@ bool runner_event(struct runner *r, struct client_event *out);
 
 /* Why the last attempt to connect failed; PROBLEM_NONE: it did not. */
 const struct problem *runner_network(const struct runner *r);
+/* Whether any server was connected to, with TLS and all, since the start. */
+bool runner_reached(const struct runner *r);
 /* How many attempts have failed since the last one that succeeded. */
 unsigned runner_failures(const struct runner *r);

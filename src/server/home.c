@@ -64,6 +64,11 @@ enum err home_server_key(const char *dir, struct crypto *crypto,
     enum err err = file_read_private(path, &seed, p);
     if (err == ERR_NOTFOUND && random != NULL)
         return make_server_key(path, crypto, random, out_key, p);
+    if (err == ERR_NOTFOUND)
+        return problem_set(p, err, PROBLEM_DAMAGED,
+                           "%.120s is lost: restore it from a backup; clients "
+                           "trust no other key",
+                           path);
     TRY(err);
     if (seed.len != sign_private_size(SIGN_ED25519))
         return problem_set(p, ERR_MALFORMED, PROBLEM_DAMAGED,

@@ -308,7 +308,7 @@ struct run {
     const struct options *options;
     struct net_name address;
     struct buf cert;
-    bool is_new;
+    bool is_new; /* nothing was ever stored */
     struct child net;
 };
 
@@ -323,7 +323,7 @@ static enum err serve_store(struct run *run, struct problem *p)
     CLEANUP(server_close) struct server s = {0};
     CLEANUP(loop_free) struct loop *loop = NULL;
     CLEANUP(keeper_free) struct keeper *keeper = NULL;
-    TRY(server_open(run->options, false, &s, p));
+    TRY(server_open(run->options, !run->is_new, &s, p));
     TRY(loop_create(&loop, p));
     int pipe = run->net.socket;
     run->net.socket = -1; /* taken */
@@ -370,7 +370,9 @@ static enum err prepare(const struct options *o, struct net_start *start,
     char path[FILE_PATH_MAX];
     TRY(net_name_parse(o->listen, &run->address, p));
     TRY(home_open(o->data, &start->lock, p));
-    TRY(file_path(o->data, "accounts.db", path, p));
+    /* The last thing that a first start makes. Once it is there, a file that is
+     * missing was lost, and is not made anew. */
+    TRY(file_path(o->data, "blobs", path, p));
     run->is_new = !file_exists(path);
     TRY(load_tls(o, start, run, p));
     TRY(net_listen(&run->address, &start->listener, p));

@@ -50,7 +50,7 @@ static const struct {
     {SQLITE_LOCKED, ERR_STATE, PROBLEM_LOCKED, ""},
     {SQLITE_CORRUPT, ERR_IO, PROBLEM_DAMAGED, "; restore a backup"},
     {SQLITE_NOTADB, ERR_AUTH, PROBLEM_TRUST,
-     "; wrong key or passphrase, or not our file"},
+     "; wrong key, or damaged: restore a backup"},
     {SQLITE_CONSTRAINT, ERR_EXISTS, PROBLEM_USAGE, ""},
     {SQLITE_TOOBIG, ERR_LIMIT, PROBLEM_USAGE, ""},
     {SQLITE_RANGE, ERR_LIMIT, PROBLEM_USAGE, ""},
@@ -104,14 +104,22 @@ enum err sql_exec(struct sql *db, const char *script)
     return code == SQLITE_OK ? OK : fail(db, code);
 }
 
-/* Reads the start of the file itself, beneath the cipher. */
-static bool file_is_plain(const struct sql *db)
+/* The file itself, beneath the cipher; NULL: there is none. */
+static sqlite3_file *file_of(const struct sql *db)
 {
-    char magic[sizeof MAGIC] = {0};
     sqlite3_file *file = NULL;
     if (sqlite3_file_control(db->lib, "main", SQLITE_FCNTL_FILE_POINTER,
                              (void *)&file) != SQLITE_OK ||
-        file == NULL || file->pMethods == NULL ||
+        file == NULL || file->pMethods == NULL)
+        return NULL;
+    return file;
+}
+
+static bool file_is_plain(const struct sql *db)
+{
+    char magic[sizeof MAGIC] = {0};
+    sqlite3_file *file = file_of(db);
+    if (file == NULL ||
         file->pMethods->xRead(file, magic, sizeof magic, 0) != SQLITE_OK)
         return false;
     return strncmp(magic, MAGIC, sizeof magic) == 0;
@@ -153,6 +161,20 @@ static enum err set_key(struct sql *db, const struct secret *key)
     return code == SQLITE_OK ? OK : fail(db, code);
 }
 
+/* A file without a byte is a good database to SQLite; to us it has lost its
+ * content. */
+static enum err refuse_empty(struct sql *db)
+{
+    sqlite3_int64 size = 0;
+    sqlite3_file *file = file_of(db);
+    if (file == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK ||
+        size > 0)
+        return OK;
+    return problem_set(&db->problem, ERR_IO, PROBLEM_DAMAGED,
+                       "database %s: is empty; restore a backup",
+                       sqlite3_db_filename(db->lib, "main"));
+}
+
 /* A database in memory has no log: it answers "memory". */
 static enum err set_journal(struct sql *db)
 {
@@ -189,6 +211,8 @@ static enum err set_up(struct sql *db, const struct sql_config *config)
     (void)sqlite3_db_config(db->lib, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     static const char quiet[] = "PRAGMA cipher_log_level = NONE";
     TRY(sql_exec(db, quiet)); /* libraries do not log */
+    if (config->existing)
+        TRY(refuse_empty(db)); /* before a pragma makes a first page */
     if (config->key != NULL) {
         TRY(set_key(db, config->key));
         TRY(sql_exec(db, quiet)); /* the first key of a process undoes it */
@@ -229,8 +253,8 @@ static void make_private(const struct sql_config *config)
 static enum err open_file(struct sql *db, const struct sql_config *config)
 {
     const char *path = config->path != NULL ? config->path : ":memory:";
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
-                SQLITE_OPEN_EXRESCODE;
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     if (!config->existing)
         flags |= SQLITE_OPEN_CREATE;
     make_private(config);
@@ -240,7 +264,8 @@ static enum err open_file(struct sql *db, const struct sql_config *config)
     enum err err = fail(db, code);
     if (config->existing && db->problem.sys == ENOENT)
         return problem_set(&db->problem, ERR_NOTFOUND, PROBLEM_SYSTEM,
-                           "database %s: does not exist", path);
+                           "database %s: does not exist; restore a backup",
+                           path);
     return err;
 }
 

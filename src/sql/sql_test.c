@@ -271,6 +271,39 @@ static void says_when_the_file_does_not_exist(void)
     CHECK(access(p.path, F_OK) != 0);
 }
 
+static void an_existing_file_without_a_byte_has_lost_its_content(void)
+{
+    CLEANUP(place_clear) struct place p = place_make();
+    CLEANUP(sql_close) struct sql *db = NULL;
+    struct problem problem = {0};
+    const struct sql_config config = {.path = p.path, .existing = true};
+    CHECK_UINT(open_at(&p, NULL, &db), OK);
+    sql_close(&db);
+    CHECK(truncate(p.path, 0) == 0);
+    CHECK_UINT(sql_open(&config, &problem, &db), ERR_IO);
+    CHECK_UINT(problem.kind, PROBLEM_DAMAGED);
+    CHECK(strstr(problem.detail, "is empty; restore") != NULL);
+}
+
+static void its_folder_may_be_a_link(void)
+{
+    CLEANUP(place_clear) struct place p = place_make();
+    CLEANUP(sql_close) struct sql *db = NULL;
+    char link[sizeof p.path + 8];
+    char path[sizeof link + 8];
+    (void)snprintf(link, sizeof link, "%s-link", p.path);
+    *strrchr(p.path, '/') = '\0';
+    CHECK(symlink(p.path, link) == 0);
+    p.path[strlen(p.path)] = '/';
+    (void)snprintf(path, sizeof path, "%s/other", link);
+    const struct sql_config config = {.path = path};
+    struct problem problem = {0};
+    enum err err = sql_open(&config, &problem, &db);
+    (void)unlink(path);
+    (void)unlink(link);
+    CHECK_UINT(err, OK);
+}
+
 static void new_file_is_for_its_owner_only(void)
 {
     CLEANUP(place_clear) struct place p = place_make();
@@ -436,6 +469,8 @@ static const struct test tests[] = {
     TEST(rejects_a_wrong_key),
     TEST(rejects_a_plain_file_where_a_keyed_one_should_be),
     TEST(says_when_the_file_does_not_exist),
+    TEST(an_existing_file_without_a_byte_has_lost_its_content),
+    TEST(its_folder_may_be_a_link),
     TEST(new_file_is_for_its_owner_only),
     TEST(second_process_is_told_that_it_is_locked),
     TEST(full_disk_is_told_and_survived),
