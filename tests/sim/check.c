@@ -89,6 +89,8 @@ static void views_read(struct world *w, struct views *views)
     views->w = w;
     for (unsigned i = 0; i < w->device_count; i++) {
         struct device *d = &w->devices[i];
+        if (d->gone)
+            continue;
         views->d = d;
         struct client_visitor v = {.conversation = add_view, .ctx = views};
         size_t before = views->count;
@@ -112,6 +114,7 @@ struct look {
     const uint8_t *account; /* looked for among members */
     int64_t id;  /* the other's, of that conversation; 0: not a member */
     bool listed; /* the account, by a member */
+    bool active; /* somebody else is, there */
     bool busy;
     bool hopeless;
 };
@@ -157,8 +160,10 @@ static bool can_be_answered(struct look *l, const struct client_conversation *c)
             continue;
         l->id = 0;
         l->channel = c->channel.data;
-        if (client_conversations(other->client, &v) == OK && l->id != 0 &&
-            lists(l, other, l->id, l->d) && lists(l, l->d, c->id, other))
+        if (client_conversations(other->client, &v) != OK || l->id == 0)
+            continue;
+        l->active = true;
+        if (lists(l, other, l->id, l->d) && lists(l, l->d, c->id, other))
             return true;
     }
     return false;
@@ -167,8 +172,9 @@ static bool can_be_answered(struct look *l, const struct client_conversation *c)
 static enum err is_busy(void *ctx, const struct client_conversation *c)
 {
     struct look *l = ctx;
-    if (c->state == CLIENT_REJOINING && l->d->restored &&
-        !can_be_answered(l, c)) {
+    l->active = false;
+    if (c->state == CLIENT_REJOINING && !can_be_answered(l, c) &&
+        (l->d->restored || (l->w->attack_count > 0 && l->active))) {
         l->hopeless = true;
         return OK;
     }
@@ -178,12 +184,15 @@ static enum err is_busy(void *ctx, const struct client_conversation *c)
 }
 
 /* A device that went back in time may know nobody who is still a member, or be
- * none any more: then it waits in vain. */
+ * none any more: then it waits in vain. So does one that was cut off by an
+ * attack, and then removed; but never one whom nobody is left to answer. */
 static bool device_settled(struct world *w, struct device *d)
 {
     struct client_status status;
     struct look l = {.w = w, .d = d};
     struct client_visitor v = {.conversation = is_busy, .ctx = &l};
+    if (d->gone)
+        return true;
     if (d->client == NULL || client_status_get(d->client, &status) != OK ||
         client_conversations(d->client, &v) != OK)
         return false;
@@ -321,6 +330,8 @@ static enum err find_fate(void *ctx, const struct client_message *m)
 static void check_sent(struct world *w, const struct sent *s)
 {
     struct device *d = &w->devices[s->device];
+    if (d->gone)
+        return;
     struct fate f = {0};
     struct client_visitor v = {.message = find_fate, .ctx = &f};
     enum err err = client_message_get(d->client, s->message, &v);

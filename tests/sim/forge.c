@@ -134,6 +134,7 @@ static bool broken_subtree(struct forge *f)
      * its place by other means. */
     if (f->w->seed % RESTORED_SEEDS == 0 || f->pending || !other_leaf(f, &leaf))
         return false;
+    f->victim = leaf;
     evil_next_commit(EVIL_SUBTREE, leaf);
     return commit(f, &(struct sotto_commit){0}, &(struct lists){0});
 }
@@ -145,6 +146,7 @@ static bool broken_twice(struct forge *f)
     uint32_t leaf = 0;
     if (!other_leaf(f, &leaf))
         return false;
+    f->victim = leaf;
     lists_end(f, &lists, leaf);
     evil_next_commit(EVIL_SUBTREE, leaf);
     return commit(f, &(struct sotto_commit){0}, &lists);
@@ -156,7 +158,8 @@ static bool false_ends(struct forge *f)
     uint32_t leaf = 0;
     if (!other_leaf(f, &leaf))
         return false;
-    if (one_in(f, 3)) {
+    f->victim = leaf;
+    if (!f->w->vanishes && one_in(f, 3)) {
         for (leaf = 0; leaf < sotto_group_leaf_count(f->group); leaf++) {
             if (leaf != sotto_group_own_leaf(f->group))
                 lists_end(f, &lists, leaf);
@@ -401,30 +404,13 @@ static bool position(struct forge *f)
     return envelope(f, &e);
 }
 
+/* Some entry that it has heard before. */
 static bool replay(struct forge *f)
 {
-    CLEANUP(buf_clear) struct buf room = buf_new(MESSAGE_MAX);
-    struct answer answer = {0};
-    struct request q = {
-        .method = METHOD_READ,
-        .read = {.access = {BYTES_ARRAY(f->channel), BYTES_ARRAY(f->sub),
-                            BYTES_ARRAY(f->cap)},
-                 .max_bytes = READ_BYTES_MAX}};
-    if (!world_ask(f->w, &q, &room, &answer) || answer.status != STATUS_OK)
-        return false;
-    struct reader r = reader_of(answer.read.entries);
-    uint64_t seen = 0;
-    while (reader_more(&r)) {
-        struct entry e = {0};
-        entry_read(&r, &e);
-        seen++;
-        if (!world_chance(f->w, seen))
-            continue;
-        f->entry = e.kind;
-        if (buf_copy(&f->body, e.body) != OK)
-            return false;
-    }
-    return seen > 0;
+    const struct heard *h = &f->w->heard;
+    f->entry = h->kind;
+    return h->body.len > 0 && memcmp(h->channel, f->channel, ID_SIZE) == 0 &&
+           buf_copy(&f->body, buf_bytes(&h->body)) == OK;
 }
 
 static bool not_let_in(struct forge *f)

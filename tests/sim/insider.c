@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KINDS (POINT_INSIDERS_END - POINT_INSIDERS)
+
 void insider_plan(struct world *w)
 {
-    if (world_chance(w, 2))
-        w->insider = &w->devices[world_random(w, w->device_count)];
+    if (!world_chance(w, 2))
+        return;
+    w->insider = &w->devices[world_random(w, w->device_count)];
+    w->vanishes = w->device_count > 2 && w->seed % RESTORED_SEEDS != 0 &&
+                  world_chance(w, 2);
 }
 
 bool insider_made(const struct world *w, const uint8_t *channel, uint64_t seq,
@@ -218,6 +223,29 @@ static bool read_on(struct forge *f, struct buf *room, size_t most,
     return true;
 }
 
+/* Remembers one of the entries that the server still holds. */
+static void hear(struct forge *f)
+{
+    CLEANUP(buf_clear) struct buf room = buf_new(MESSAGE_MAX);
+    struct heard *h = &f->w->heard;
+    struct answer answer = {0};
+    struct request q = {
+        .method = METHOD_READ,
+        .read = {.access = access_of(f), .max_bytes = READ_BYTES_MAX}};
+    if (!world_ask(f->w, &q, &room, &answer) || answer.status != STATUS_OK)
+        return;
+    struct reader r = reader_of(answer.read.entries);
+    for (uint64_t seen = 1; reader_more(&r); seen++) {
+        struct entry e = {0};
+        entry_read(&r, &e);
+        if (!world_chance(f->w, seen))
+            continue;
+        memcpy(h->channel, f->channel, ID_SIZE);
+        h->kind = e.kind;
+        must(f, buf_copy(&h->body, e.body));
+    }
+}
+
 static bool append(struct forge *f, uint64_t *out_seq)
 {
     CLEANUP(buf_clear) struct buf room = buf_new(MESSAGE_MAX);
@@ -299,6 +327,67 @@ static void advance(struct forge *f, const struct entry *e)
     must(f, sql_run(&put));
 }
 
+/* --- Leaving the rest to the others --------------------------------------- */
+
+/* Of these the others need each other to recover. */
+static const enum point needy[] = {POINT_BROKEN_SUBTREE, POINT_BROKEN_TWICE,
+                                   POINT_FALSE_ENDS, POINT_PSK,
+                                   POINT_BROKEN_FOR_ALL};
+
+/* Below which node of the attacker's path a leaf lies. */
+static unsigned level(const struct forge *f, uint32_t leaf)
+{
+    uint32_t differ = leaf ^ sotto_group_own_leaf(f->group);
+    unsigned bits = 0;
+    for (; differ > 0; differ >>= 1)
+        bits++;
+    return bits;
+}
+
+struct seeker {
+    const struct forge *f;
+    bool found;
+};
+
+static enum err seek(void *ctx, const struct client_conversation *c)
+{
+    struct seeker *s = ctx;
+    s->found |= c->state == CLIENT_ACTIVE && c->channel.len == ID_SIZE &&
+                memcmp(c->channel.data, s->f->channel, ID_SIZE) == 0 &&
+                c->epoch == sotto_group_epoch(s->f->group);
+    return OK;
+}
+
+/* Is the device there, and goes on after the attack as if nothing had been? */
+static bool goes_on(const struct forge *f, const struct device *d)
+{
+    struct seeker s = {.f = f};
+    struct client_visitor v = {.conversation = seek, .ctx = &s};
+    uint32_t leaf = 0;
+    if (d == f->d || d->client == NULL ||
+        client_conversations(d->client, &v) != OK || !s.found)
+        return false;
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(d->db, "SELECT sign_public FROM profile");
+    if (sql_one(&q) != OK)
+        return false;
+    struct bytes key = sql_bytes(&q, 0);
+    return sotto_group_find_member(f->group,
+                                   (struct sotto_bytes){key.data, key.len},
+                                   &leaf) == SOTTO_OK &&
+           leaf != f->victim &&
+           (f->effect != EFFECT_APPLIED ||
+            level(f, leaf) != level(f, f->victim));
+}
+
+static bool others_can_heal(const struct forge *f)
+{
+    bool can = false;
+    for (unsigned i = 0; i < f->w->device_count; i++)
+        can = can || goes_on(f, &f->w->devices[i]);
+    return can;
+}
+
 /* --- An attack ----------------------------------------------------------- */
 
 static void forge_clear(struct forge *f)
@@ -323,6 +412,15 @@ static void settle(struct forge *f, uint64_t seq)
     advance(f, &e);
 }
 
+/* The one that makes others rejoin comes more often. */
+static enum point some_kind(struct world *w)
+{
+    if (world_chance(w, 8))
+        return POINT_BROKEN_SUBTREE;
+    return w->vanishes ? needy[world_random(w, sizeof needy / sizeof *needy)]
+                       : POINT_INSIDERS + (enum point)world_random(w, KINDS);
+}
+
 void insider_step(struct world *w, struct device *d)
 {
     CLEANUP(forge_clear)
@@ -330,10 +428,12 @@ void insider_step(struct world *w, struct device *d)
     CLEANUP(buf_clear) struct buf room = buf_new(MESSAGE_MAX);
     struct entry none = {0};
     uint64_t seq = 0;
-    f.kind = POINT_INSIDERS +
-             (enum point)world_random(w, POINT_INSIDERS_END - POINT_INSIDERS);
-    if (w->attack_count == ATTACKS_MAX || !choose(&f) || !group_load(&f) ||
-        !read_on(&f, &room, 0, &none) || !forge_make(&f) || !append(&f, &seq))
+    f.kind = some_kind(w);
+    if (w->attack_count == ATTACKS_MAX || !choose(&f))
+        return;
+    hear(&f);
+    if (!group_load(&f) || !read_on(&f, &room, 0, &none) || !forge_make(&f) ||
+        (w->vanishes && !others_can_heal(&f)) || !append(&f, &seq))
         return;
     world_meet(w, f.kind);
     world_trace(w, "%s: attack %d, entry %llu of conversation %lld", d->name,
@@ -342,5 +442,8 @@ void insider_step(struct world *w, struct device *d)
     if (f.effect != EFFECT_REFUSED)
         settle(&f, seq);
     group_save(&f);
-    device_restart(w, d);
+    if (w->vanishes)
+        device_vanish(w, d);
+    else
+        device_restart(w, d);
 }

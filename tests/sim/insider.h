@@ -51,8 +51,9 @@ struct forge {
     uint8_t log_hash[ID_SIZE];
     uint64_t cursor;
     uint64_t handshake;
-    uint64_t after; /* as the append will say: `handshake` */
-    bool pending;   /* its client has a commit under way */
+    uint64_t after;  /* as the append will say: `handshake` */
+    uint32_t victim; /* leaf */
+    bool pending;    /* its client has a commit under way */
     struct sotto_mls *mls;
     struct sotto_group *group;
 

@@ -187,7 +187,7 @@ void life_step(struct world *w, struct device *d)
         pick -= acts[i].weight;
     if (d->client == NULL || !d->registered)
         return;
-    if (d == w->insider && world_chance(w, 4)) {
+    if (d == w->insider && world_chance(w, 3)) {
         insider_step(w, d);
         return;
     }

@@ -32,6 +32,7 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_FORM] = "insider: message without a form",
     [POINT_POSITION] = "insider: message with a false position",
     [POINT_REPLAY] = "insider: old entry again",
+    [POINT_VANISHED] = "insider: attacked, and left the rest to the others",
     [POINT_NOT_LET_IN] = "insider: refused by the server",
 };
 

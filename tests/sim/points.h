@@ -43,7 +43,8 @@ enum point {
     POINT_REPLAY,
     POINT_NOT_LET_IN,
     POINT_INSIDERS_END,
-    POINT_CRASHES = POINT_INSIDERS_END, /* the first crash point; two for each
+    POINT_VANISHED = POINT_INSIDERS_END,
+    POINT_CRASHES, /* the first crash point; two for each
                                            transaction */
 };
 

@@ -372,6 +372,14 @@ void device_restart(struct world *w, struct device *d)
     device_start(w, d);
 }
 
+void device_vanish(struct world *w, struct device *d)
+{
+    world_trace(w, "%s: is never seen again", d->name);
+    world_meet(w, POINT_VANISHED);
+    device_stop(w, d);
+    d->gone = true;
+}
+
 static void take_event(struct world *w, struct device *d,
                        const struct client_event *e)
 {
@@ -703,7 +711,7 @@ static void happen(struct world *w, const struct happening *h)
         server_flush(w);
         break;
     case DEVICE_START:
-        if (d->client == NULL)
+        if (d->client == NULL && !d->gone)
             device_start(w, d);
         break;
     case SERVER_START:
@@ -760,6 +768,7 @@ enum err world_create(uint64_t seed, bool trace, uint64_t *points,
     w->now = START + seed % DAY;
     w->random = (seed + 1) * 0x9e3779b97f4a7c15U;
     w->next_conn = 1;
+    w->heard.body = buf_new(MESSAGE_MAX);
     entropy_seed(&w->entropy, seed);
     w->source = entropy_of(&w->entropy);
     must(crypto_create(&w->crypto));
@@ -796,6 +805,7 @@ void world_free(struct world **pw)
     while (w->heap_len > 0)
         happening_free(take(w));
     free(w->heap);
+    buf_clear(&w->heard.body);
     crypto_free(&w->crypto);
     secret_clear(&w->server_key);
     free(w);

@@ -63,6 +63,7 @@ struct device {
     bool crash_now; /* a crash point was hit during the call */
     bool registered;
     bool backed_up;
+    bool gone;         /* it attacked, and is never seen again */
     bool restored;     /* an old copy of its store was put back, ever */
     uint64_t rejoined; /* times */
     struct link links[LANES_MAX];
@@ -95,6 +96,13 @@ struct attack {
     enum point kind;
 };
 
+/* An entry to send again. */
+struct heard {
+    uint8_t channel[CLIENT_ID_SIZE];
+    uint8_t kind;
+    struct buf body;
+};
+
 struct world {
     uint64_t seed;
     uint64_t now;
@@ -109,6 +117,8 @@ struct world {
     struct sent sent[SENT_MAX];
     unsigned sent_count;
     struct device *insider; /* NULL: everybody is honest */
+    bool vanishes;          /* after one attack that the others can heal */
+    struct heard heard;     /* by the insider */
     struct attack attacks[ATTACKS_MAX];
     unsigned attack_count;
     uint32_t next_conn;
@@ -150,6 +160,8 @@ void device_cut(struct world *w, struct device *d);
 void server_crash(struct world *w);
 /* Closes and starts its client, which reads everything again. */
 void device_restart(struct world *w, struct device *d);
+/* Stops it for good; the others have to get along. */
+void device_vanish(struct world *w, struct device *d);
 
 /* Asks the server over a new connection of nobody's, and waits for the answer,
  * which borrows from `room`; false: it is down. */
