@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 30000 /* only a failure waits so long */
 #define SEEN_MAX    1024
 
 struct seen {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 30000 /* only a failure waits so long */
 #define EVENTS_MAX  (64U << 20)
 
 /* Waits until the descriptor allows `step`, or `until_ms`. */
