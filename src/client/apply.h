@@ -7,6 +7,9 @@
 
 struct entry;
 struct access conv_access(const struct conv *cv);
+struct answered;
+/* Whether an append that is "behind" was told of an entry that can be read. */
+bool behind_believed(const struct conv *cv, const struct answered *a);
 
 /* The entry's seq is cursor + 1. Afterwards the conversation may be in another
  * state: left, or rejoining. */

@@ -107,6 +107,8 @@ static enum err uploaded(struct client *c, struct conv *cv, uint64_t stored)
     if (err == ERR_NOTFOUND)
         return OK; /* another commit has won meanwhile */
     TRY(err);
+    if (stored > p.blob.len)
+        return ERR_INVALID; /* more than we have */
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "blob piece stored", &step));
     CLEANUP(sql_end)
@@ -145,24 +147,53 @@ enum err commit_was_refused(struct client *c, const uint8_t hash[HASH256_SIZE],
     return sql_finish(&q);
 }
 
-/* A commit that can never be taken: its intents have failed. */
-static enum err commit_refused(struct client *c, struct conv *cv,
-                               enum status status)
+/* Gives up a commit that is not in the log. `done`: what it was for, too. */
+static enum err commit_drop(struct client *c, struct conv *cv, bool done,
+                            const struct notice *why)
 {
     struct sotto_group *group = NULL;
     TRY(conv_group(c, cv, &group));
     CLEANUP(step_rollback) struct step step = {0};
-    TRY(step_begin(c, "commit refused", &step));
+    TRY(step_begin(c, "drop commit", &step));
     sotto_group_drop_pending(group);
     TRY(conv_group_save(c, cv));
     TRY(refused_add(c, cv));
-    TRY(pending_delete(c, cv, true));
-    cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
+    TRY(pending_delete(c, cv, done));
+    if (done)
+        cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
+    else
+        cv->retry_at = c->now + MINUTE_MS;
     TRY(conv_save(c, cv));
-    TRY(conv_notice(c, cv,
-                    &(struct notice){.kind = CLIENT_COMMAND_FAILED,
-                                     .detail = status_text(status)}));
+    TRY(conv_notice(c, cv, why));
     return step_commit(&step);
+}
+
+/* A commit that can never be taken: its intents have failed. */
+static enum err commit_refused(struct client *c, struct conv *cv,
+                               enum status status)
+{
+    return commit_drop(c, cv, true,
+                       &(struct notice){.kind = CLIENT_COMMAND_FAILED,
+                                        .detail = status_text(status)});
+}
+
+/* The server took it as an entry that we have read. Unless it came back then,
+ * that entry was another one: what the commit was for is tried again. */
+static enum err commit_placed(struct client *c, struct conv *cv,
+                              const struct answered *a)
+{
+    CLEANUP(pending_clear) struct pending p = {0};
+    enum err err = pending_get(c, cv, &p);
+    if (err == ERR_NOTFOUND)
+        return OK;
+    TRY(err);
+    if (p.epoch != a->call.value)
+        return OK; /* another one, made since */
+    return commit_drop(
+        c, cv, false,
+        &(struct notice){.kind = CLIENT_LOG_MISMATCH,
+                         .detail = "the server accepted a commit and gives out "
+                                   "a log without it: it is made again"});
 }
 
 enum err on_blob_put(const struct answered *a)
@@ -199,7 +230,11 @@ static enum err send_commit(struct client *c, struct conv *cv,
                                    .idempotency_key = ID_BYTES(p->key),
                                    .body = buf_bytes(&p->commit)}};
     return call_send(c, cv->server->anonymous,
-                     &(struct call){.task = TASK_COMMIT, .row = cv->id}, &q);
+                     &(struct call){.task = TASK_COMMIT,
+                                    .row = cv->id,
+                                    .value = p->epoch,
+                                    .after = cv->handshake},
+                     &q);
 }
 
 enum err on_commit(const struct answered *a)
@@ -212,9 +247,13 @@ enum err on_commit(const struct answered *a)
     switch ((enum status)a->answer->status) {
     case STATUS_OK: /* it is applied when it comes back */
         seen = a->answer->append.seq;
+        if (seen <= cv->cursor)
+            return commit_placed(c, cv, a);
         break;
     case STATUS_BEHIND:
         c->counters.behind++;
+        if (!behind_believed(cv, a))
+            return ERR_INVALID;
         seen = a->answer->detail;
         break;
     case STATUS_BUSY:
@@ -224,6 +263,7 @@ enum err on_commit(const struct answered *a)
     case STATUS_NOTFOUND:
     case STATUS_STATE:
         cv->attached = false;
+        cv->retry_at = c->now + SECOND_MS;
         return OK;
     default:
         return commit_refused(c, cv, (enum status)a->answer->status);

@@ -107,9 +107,10 @@ static enum err outbox_next(struct client *c, const struct conv *cv,
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
         c->db, "SELECT id, message, key, state, type, content, body, epoch,"
-               " ciphertext FROM outbox WHERE conversation = ? AND state < 2"
-               " ORDER BY id LIMIT 1");
+               " ciphertext FROM outbox WHERE conversation = ? AND (state < 2"
+               " OR seq <= ?) ORDER BY id LIMIT 1");
     sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_u64(&q, cv->cursor);
     TRY(sql_one(&q));
     r->id = (int64_t)sql_u64(&q, 0);
     r->message = (int64_t)sql_u64(&q, 1);
@@ -177,6 +178,33 @@ static enum err encrypt_row(struct client *c, struct conv *cv,
     return step_commit(&step);
 }
 
+/* The server accepted it as an entry that we have read, and it was another one:
+ * it hides or edits entries, or gives wrong numbers. Sent again under a new
+ * key, because the old one has that answer; whoever did get it drops the copy.
+ */
+static enum err send_again(struct client *c, struct conv *cv, int64_t id)
+{
+    uint8_t key[IDEMPOTENCY_KEY];
+    random_fill(c->random, key, sizeof key);
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "message is not in the log", &step));
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(
+        c->db, "UPDATE outbox SET state = 0, key = ?, seq = 0 WHERE id = ?");
+    sql_put_bytes(&q, ID_BYTES(key));
+    sql_put_u64(&q, (uint64_t)id);
+    TRY(sql_run(&q));
+    TRY(conv_notice(
+        c, cv,
+        &(struct notice){.kind = CLIENT_LOG_MISMATCH,
+                         .detail = "the server accepted a message and gives "
+                                   "out a log without it: it is sent again"}));
+    cv->retry_at = c->now + MINUTE_MS;
+    TRY(conv_save(c, cv));
+    (void)client_due(c, cv->retry_at);
+    return step_commit(&step);
+}
+
 enum err outbox_pump(struct client *c, struct conv *cv)
 {
     struct lane_state *l = cv->server->anonymous;
@@ -187,6 +215,8 @@ enum err outbox_pump(struct client *c, struct conv *cv)
     if (err == ERR_NOTFOUND)
         return OK;
     TRY(err);
+    if (r.state == OUTBOX_ACCEPTED)
+        return send_again(c, cv, r.id);
     struct sotto_group *group = NULL;
     TRY(conv_group(c, cv, &group));
     if (r.state == OUTBOX_QUEUED || r.epoch != sotto_group_epoch(group))
@@ -201,7 +231,8 @@ enum err outbox_pump(struct client *c, struct conv *cv)
     return call_send(c, l,
                      &(struct call){.task = TASK_MESSAGE,
                                     .row = cv->id,
-                                    .value = (uint64_t)r.id},
+                                    .value = (uint64_t)r.id,
+                                    .after = cv->handshake},
                      &q);
 }
 
@@ -244,14 +275,56 @@ static enum err outbox_message(struct client *c, int64_t id, int64_t *out)
     return OK;
 }
 
+enum err outbox_check_head(struct client *c, const struct conv *cv)
+{
+    CLEANUP(sql_end)
+    struct sql_query find =
+        sql_query(c->db, "SELECT 1 FROM outbox WHERE conversation = ?"
+                         " AND state = 2 AND seq > ?");
+    sql_put_u64(&find, (uint64_t)cv->id);
+    sql_put_u64(&find, cv->head);
+    bool any = sql_next(&find);
+    TRY(sql_finish(&find));
+    if (!any)
+        return OK;
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "message not accepted", &step));
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "UPDATE outbox SET state = 1, seq = 0 WHERE"
+                         " conversation = ? AND state = 2 AND seq > ?");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_u64(&q, cv->head);
+    TRY(sql_run(&q));
+    return step_commit(&step);
+}
+
+/* Can it be in a part of the log that a rejoin skipped? Then it was encrypted
+ * before that and again since. */
+static enum err maybe_skipped(struct client *c, const struct conv *cv,
+                              int64_t id, uint64_t seq, bool *out)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "SELECT count(*) FROM tried WHERE outbox = ?");
+    sql_put_u64(&q, (uint64_t)id);
+    TRY(sql_one(&q));
+    *out = seq <= cv->first && sql_u64(&q, 0) > 1;
+    return OK;
+}
+
 static enum err accepted(struct client *c, struct conv *cv, int64_t id,
                          uint64_t seq)
 {
     int64_t message = 0;
+    bool skipped = false;
+    if (seq == 0)
+        return ERR_INVALID; /* no entry has this number */
     enum err err = outbox_message(c, id, &message);
     if (err == ERR_NOTFOUND)
         return OK; /* it came back before this answer */
     TRY(err);
+    TRY(maybe_skipped(c, cv, id, seq, &skipped));
     if (seq > cv->head)
         cv->head = seq;
     CLEANUP(step_rollback) struct step step = {0};
@@ -262,7 +335,7 @@ static enum err accepted(struct client *c, struct conv *cv, int64_t id,
     sql_put_u64(&q, seq);
     sql_put_u64(&q, (uint64_t)id);
     TRY(sql_run(&q));
-    if (seq <= cv->cursor) { /* in a part of the log that we skipped */
+    if (skipped) {
         if (message != 0)
             TRY(message_place(c, message, seq, c->now));
         TRY(outbox_delete(c, cv, id));
@@ -305,6 +378,8 @@ enum err on_message(const struct answered *a)
         return accepted(c, cv, id, a->answer->append.seq);
     case STATUS_BEHIND: /* read on; then it is encrypted again */
         c->counters.behind++;
+        if (!behind_believed(cv, a))
+            return ERR_INVALID;
         if (a->answer->detail > cv->head)
             cv->head = a->answer->detail;
         return OK;
@@ -315,6 +390,7 @@ enum err on_message(const struct answered *a)
     case STATUS_NOTFOUND: /* ended, or gone: attaching again will tell */
     case STATUS_STATE:
         cv->attached = false;
+        cv->retry_at = c->now + SECOND_MS;
         return OK;
     case STATUS_MALFORMED:
     case STATUS_INVALID:

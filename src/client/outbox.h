@@ -19,6 +19,9 @@ MUST_USE enum err outbox_add(struct client *c, const struct conv *cv,
 MUST_USE enum err outbox_text(struct client *c, const struct conv *cv,
                               struct bytes text, int64_t *out_message);
 MUST_USE enum err outbox_pump(struct client *c, struct conv *cv);
+/* After attaching: the server takes back that it accepted what lies above the
+ * head that it names. */
+MUST_USE enum err outbox_check_head(struct client *c, const struct conv *cv);
 /* Within the step that applies the entry: is it one of ours? */
 MUST_USE enum err outbox_returned(struct client *c, struct conv *cv,
                                   const struct entry *e, bool *out_own);

@@ -146,6 +146,8 @@ struct call {
     enum task task;
     int64_t row;
     uint64_t value;
+    uint64_t after; /* of an append: the handshake that it knew; of a read: the
+                       cursor */
 };
 
 struct lane_state {

@@ -25,6 +25,16 @@
 #define BUSY_MIN_MS    50U
 #define REOPEN_WAIT_MS (5ULL * SECOND_MS)
 
+/* Is this a reason to read on? A server that says "behind" names a handshake
+ * entry that the append did not know; so it is either yet to come, or was
+ * applied since. */
+bool behind_believed(const struct conv *cv, const struct answered *a)
+{
+    uint64_t newest = a->answer->detail;
+    return newest > a->call.after &&
+           (newest > cv->cursor || newest <= cv->handshake);
+}
+
 struct access conv_access(const struct conv *cv)
 {
     return (struct access){.channel = ID_BYTES(cv->channel),
@@ -166,7 +176,7 @@ enum err on_attach(const struct answered *a)
     cv->attached = true;
     cv->unsure = at->cursor < cv->cursor;
     cv->head = at->head;
-    return OK;
+    return outbox_check_head(c, cv);
 }
 
 /* --- reading --- */
@@ -177,7 +187,11 @@ static enum err send_read(struct client *c, struct conv *cv)
                                  .after = cv->cursor,
                                  .max_bytes = READ_BYTES_MAX}};
     return call_send(c, cv->server->anonymous,
-                     &(struct call){.task = TASK_READ, .row = cv->id}, &q);
+                     &(struct call){.task = TASK_READ,
+                                    .row = cv->id,
+                                    .value = cv->head,
+                                    .after = cv->cursor},
+                     &q);
 }
 
 enum err on_read(const struct answered *a)
@@ -194,12 +208,19 @@ enum err on_read(const struct answered *a)
     if (read->head > cv->cursor && read->oldest > cv->cursor + 1)
         return rejoin_begin(c, cv, CLIENT_REJOIN,
                             "entries were deleted before they were read");
+    if (read->head < a->call.value)
+        return ERR_INVALID; /* it spoke of entries that are not there */
     if (read->head > cv->head)
         cv->head = read->head;
+    /* A server that gives nothing, and has more, would be asked for ever. */
+    if (read->entries.len == 0 && read->head > cv->cursor)
+        return ERR_INVALID;
     struct reader r = reader_of(read->entries);
     while (reader_more(&r) && cv->state == CLIENT_ACTIVE) {
         struct entry e = {0};
         entry_read(&r, &e);
+        if (e.seq <= a->call.after)
+            return ERR_INVALID; /* it was not asked for */
         if (e.seq <= cv->cursor)
             continue; /* a push was faster */
         if (e.seq != cv->cursor + 1)
