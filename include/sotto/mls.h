@@ -14,6 +14,15 @@
  * failure. Each `_free` takes the variable's address, accepts a zeroed or NULL
  * variable and leaves it zeroed.
  *
+ * A buffer given as an out-parameter is overwritten, not freed: give an empty
+ * one.
+ *
+ * Errors: beside those that a function names, each may answer
+ * SOTTO_ERR_NOMEM, and SOTTO_ERR_USAGE for a NULL that it needs or a length
+ * without data; what reads bytes from others, SOTTO_ERR_MALFORMED. Larger than
+ * these is SOTTO_ERR_LIMIT: a message or record of 64 MiB, a leaf of 64 KiB,
+ * 131,072 leaves, 64 extensions in a list, 64 PSKs in a commit.
+ *
  * Threads: a context and everything made with it belong to one thread at a
  * time. Times are seconds since 1970, as uint64_t. Leaves are named by their
  * index (RFC 9420, section 4.1.2), which never moves while a member stays.
@@ -34,6 +43,7 @@ extern "C" {
 
 /* Raised when an existing program would have to be compiled again. */
 #define SOTTO_MLS_ABI 1U
+/* The SOTTO_MLS_ABI that the library was built with; compare it at start. */
 SOTTO_API uint32_t sotto_mls_abi(void);
 
 /* ---- Results, bytes, memory ------------------------------------------- */
@@ -53,7 +63,7 @@ enum sotto_err {
     SOTTO_ERR_USAGE = 100, /* the caller's mistake */
 };
 
-/* A short English name of `err`, such as "malformed". */
+/* A short English name of `err`, such as "malformed"; a static string. */
 SOTTO_API const char *sotto_err_text(enum sotto_err err);
 
 /* A borrowed, read-only run of bytes; `data` may be NULL when `len` is 0. */
@@ -69,7 +79,7 @@ struct sotto_buf {
     size_t cap;
 };
 
-/* Wipes and frees. */
+/* Wipes and frees what the library gave; {0} again afterwards. */
 SOTTO_API void sotto_buf_free(struct sotto_buf *buf);
 
 /* A source of random bytes, unpredictable to others. It cannot fail: one that
@@ -95,8 +105,10 @@ sotto_set_allocator(void *(*alloc)(size_t size), void (*release)(void *block));
  * this context and its groups draws from. It must outlive its groups. */
 struct sotto_mls;
 
+/* Makes a context. SOTTO_ERR_IO: the crypto libraries do not start. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_mls_create(struct sotto_random random, struct sotto_mls **out);
+/* Frees a context, after all that was made with it. */
 SOTTO_API void sotto_mls_free(struct sotto_mls **mls);
 
 /* Cipher suites (RFC 9420, section 17.1; the hybrids of
@@ -218,6 +230,7 @@ sotto_group_create(struct sotto_mls *mls, const struct sotto_identity *id,
                    struct sotto_bytes group_id,
                    struct sotto_extension_list extensions,
                    struct sotto_group **out);
+/* Wipes and frees; what is not saved is lost. */
 SOTTO_API void sotto_group_free(struct sotto_group **group);
 
 /* Reads the KeyPackageRef of the i-th new member that a Welcome (MLSMessage) is
@@ -255,17 +268,23 @@ sotto_group_join(struct sotto_mls *mls, const struct sotto_join *join,
  * only be looked at and freed. */
 SOTTO_API bool sotto_group_active(const struct sotto_group *group);
 
+/* The GroupContext's cipher suite (RFC 9420, section 8.1). */
 SOTTO_API uint16_t sotto_group_suite(const struct sotto_group *group);
+/* Its epoch: one more with each commit that was merged. */
 SOTTO_API uint64_t sotto_group_epoch(const struct sotto_group *group);
+/* Its group_id, as the founder gave it. */
 SOTTO_API struct sotto_bytes sotto_group_id(const struct sotto_group *group);
-/* Equal at all members of an epoch and only there (RFC 9420, section 8.7). */
+/* Equal at all members of an epoch and only there; as long as the suite's hash
+ * (RFC 9420, section 8.7). */
 SOTTO_API struct sotto_bytes
 sotto_group_epoch_authenticator(const struct sotto_group *group);
 /* The GroupContext's extensions, encoded: see sotto_extension_find(). */
 SOTTO_API struct sotto_bytes
 sotto_group_extensions(const struct sotto_group *group);
 
+/* The leaf of this member. */
 SOTTO_API uint32_t sotto_group_own_leaf(const struct sotto_group *group);
+/* Leaves that are not blank. */
 SOTTO_API uint32_t sotto_group_member_count(const struct sotto_group *group);
 /* Leaves of the tree, blank ones included: indices are below it. */
 SOTTO_API uint32_t sotto_group_leaf_count(const struct sotto_group *group);
@@ -273,6 +292,7 @@ SOTTO_API uint32_t sotto_group_leaf_count(const struct sotto_group *group);
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_member(const struct sotto_group *group, uint32_t leaf,
                    struct sotto_leaf *out);
+/* Finds the one member with that signature key; SOTTO_ERR_NOTFOUND: none. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_find_member(const struct sotto_group *group,
                         struct sotto_bytes signature_key, uint32_t *out_leaf);
@@ -284,10 +304,11 @@ sotto_group_export(struct sotto_group *group, const char *label,
                    struct sotto_buf *out);
 
 /* A signed GroupInfo of this epoch (MLSMessage), with the ratchet tree in it or
- * not, and the tree alone (RFC 9420, sections 12.4.3 and 12.4.3.3). */
+ * not (RFC 9420, section 12.4.3). */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_info(struct sotto_group *group, bool with_tree,
                  struct sotto_buf *out);
+/* The tree alone (RFC 9420, section 12.4.3.3). */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_ratchet_tree(const struct sotto_group *group,
                          struct sotto_buf *out);
@@ -350,6 +371,7 @@ struct sotto_commit_out {
     struct sotto_buf welcome;      /* MLSMessage; empty when nobody is added */
     struct sotto_buf ratchet_tree; /* of the new epoch, when tree_outside */
 };
+/* Wipes and frees all three. */
 SOTTO_API void sotto_commit_out_free(struct sotto_commit_out *out);
 
 /* Makes a commit and keeps it in the group as its one *pending commit*, which
@@ -361,11 +383,13 @@ SOTTO_API void sotto_commit_out_free(struct sotto_commit_out *out);
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_commit(struct sotto_group *group, const struct sotto_commit *commit,
                    struct sotto_commit_out *out);
+/* Whether there is a pending commit. */
 SOTTO_API bool sotto_group_has_pending(const struct sotto_group *group);
 /* Enters the epoch of the pending commit; SOTTO_ERR_STATE when there is none.
  */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_merge_pending(struct sotto_group *group);
+/* Forgets the pending commit, as when the server refused it. */
 SOTTO_API void sotto_group_drop_pending(struct sotto_group *group);
 
 enum sotto_proposal_kind {
@@ -450,6 +474,7 @@ struct sotto_result {
     struct sotto_staged *staged;         /* with SOTTO_COMMIT, and to look at
                                             with SOTTO_CANNOT_APPLY */
 };
+/* Wipes and frees the buffers and the staged commit, if it is still there. */
 SOTTO_API void sotto_result_free(struct sotto_result *result);
 
 /* Processes a PublicMessage or PrivateMessage (MLSMessage). An error is about
@@ -469,6 +494,8 @@ struct sotto_message_view {
     struct sotto_bytes group_id;
     struct sotto_bytes authenticated_data;
 };
+/* Reads it; the views are into `message`. Of an MLSMessage that is neither
+ * public nor private, only `wire_format` is set. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_message_peek(struct sotto_bytes message, struct sotto_message_view *out);
 
@@ -501,14 +528,19 @@ struct sotto_change {
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_staged_change(const struct sotto_staged *staged, size_t i,
                     struct sotto_change *out);
+/* The leaf that made the commit. */
 SOTTO_API uint32_t sotto_staged_committer(const struct sotto_staged *staged);
+/* Whether this member is out of the group once it is merged. */
 SOTTO_API bool sotto_staged_removes_me(const struct sotto_staged *staged);
+/* Whether it brings a path, and so fresh keys (RFC 9420, section 12.4). */
 SOTTO_API bool sotto_staged_has_path(const struct sotto_staged *staged);
-/* Members of the new epoch, and its extensions: what the group will be. */
+/* A member of the new epoch; SOTTO_ERR_NOTFOUND: a blank leaf, or none. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_staged_member(const struct sotto_staged *staged, uint32_t leaf,
                     struct sotto_leaf *out);
+/* Leaves of the new epoch's tree, blank ones included. */
 SOTTO_API uint32_t sotto_staged_leaf_count(const struct sotto_staged *staged);
+/* The new GroupContext's extensions, encoded. */
 SOTTO_API struct sotto_bytes
 sotto_staged_extensions(const struct sotto_staged *staged);
 /* The same views of one's own pending commit; NULL when there is none. The
