@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What lint must find and what test-all must count. Prints TAP."""
 import contextlib
+import glob
 import importlib.machinery
 import importlib.util
 import io
@@ -9,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -137,8 +139,36 @@ def test_all_counts_each_case_once():
         assert got == want, f"{result} {text!r}: {got}, not {want}"
 
 
+def snapshot(folder):
+    return [(path, st.st_mtime_ns, st.st_size)
+            for path in sorted(glob.glob(folder + "/**", recursive=True))
+            for st in [os.lstat(path)]]
+
+
+def deps_does_nothing_when_nothing_is_missing():
+    deps = os.path.join(ROOT, ".deps")
+    if not os.path.exists(os.path.join(deps, "stamp")):
+        raise unittest.SkipTest("scripts/deps has not run here")
+    with tempfile.TemporaryDirectory() as folder:
+        calls = os.path.join(folder, "calls")
+        for name in ("apt-get", "apt-cache", "sudo", "gcc", "curl", "mkdir"):
+            fake = os.path.join(folder, name)
+            with open(fake, "w", encoding="utf-8") as f:
+                f.write(f'#!/bin/sh\necho "$0 $*" >>{calls}\nexit 1\n')
+            os.chmod(fake, 0o755)
+        env = dict(os.environ, PATH=folder + ":" + os.environ["PATH"])
+        before = snapshot(deps)
+        done = subprocess.run([os.path.join(ROOT, "scripts", "deps"), "--dev"],
+                              env=env, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        assert not os.path.exists(calls), open(calls, encoding="utf-8").read()
+        assert (done.returncode, done.stdout) == (0, b""), done
+        assert snapshot(deps) == before, "it changed .deps"
+
+
 TESTS = [lint_finds_each_planted_fault, lint_allows_the_nearest_right_text,
-         test_all_counts_each_case_once]
+         test_all_counts_each_case_once,
+         deps_does_nothing_when_nothing_is_missing]
 
 
 def main():
@@ -150,6 +180,8 @@ def main():
             with contextlib.redirect_stdout(noise):
                 test()
             print(f"ok {n} - {test.__name__}")
+        except unittest.SkipTest as e:
+            print(f"ok {n} - {test.__name__} # SKIP {e}")
         except AssertionError as e:
             failed += 1
             print(f"# {e}\nnot ok {n} - {test.__name__}")
