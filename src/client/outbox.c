@@ -299,17 +299,17 @@ enum err outbox_check_head(struct client *c, const struct conv *cv)
     return step_commit(&step);
 }
 
-/* Can it be in a part of the log that a rejoin skipped? Then it was encrypted
- * before that and again since. */
-static enum err maybe_skipped(struct client *c, const struct conv *cv,
-                              int64_t id, uint64_t seq, bool *out)
+/* Can it be in a part of the log that a rejoin skipped? Only what was queued
+ * before that (outbox_settle). */
+static enum err maybe_skipped(struct client *c, int64_t id, uint64_t seq,
+                              bool *out)
 {
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(c->db, "SELECT count(*) FROM tried WHERE outbox = ?");
+        sql_query(c->db, "SELECT seq FROM outbox WHERE id = ?");
     sql_put_u64(&q, (uint64_t)id);
     TRY(sql_one(&q));
-    *out = seq <= cv->first && sql_u64(&q, 0) > 1;
+    *out = seq <= sql_u64(&q, 0);
     return OK;
 }
 
@@ -324,7 +324,7 @@ static enum err accepted(struct client *c, struct conv *cv, int64_t id,
     if (err == ERR_NOTFOUND)
         return OK; /* it came back before this answer */
     TRY(err);
-    TRY(maybe_skipped(c, cv, id, seq, &skipped));
+    TRY(maybe_skipped(c, id, seq, &skipped));
     if (seq > cv->head)
         cv->head = seq;
     CLEANUP(step_rollback) struct step step = {0};
@@ -472,5 +472,12 @@ enum err outbox_settle(struct client *c, const struct conv *cv)
     struct sql_query q = sql_query(
         c->db, "DELETE FROM outbox WHERE conversation = ? AND state = 2");
     sql_put_u64(&q, (uint64_t)cv->id);
-    return sql_run(&q);
+    TRY(sql_run(&q));
+    /* The rest may be there too, and the answer says so when it is sent. */
+    CLEANUP(sql_end)
+    struct sql_query skipped =
+        sql_query(c->db, "UPDATE outbox SET seq = ? WHERE conversation = ?");
+    sql_put_u64(&skipped, cv->first);
+    sql_put_u64(&skipped, (uint64_t)cv->id);
+    return sql_run(&skipped);
 }
