@@ -275,3 +275,9 @@ enum err pump(struct client *c)
     work_pump_end(c);
     return OK;
 }
+
+void pump_due(struct client *c)
+{
+    if (store_reload(c) != OK || pump(c) != OK)
+        c->deadline = c->now;
+}

@@ -321,8 +321,8 @@ enum err client_receive(struct client *c, size_t lane, uint8_t kind,
         err = OK;
     }
     TRY(lane_failed(c, l, err));
-    TRY(store_reload(c));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 enum err client_tick(struct client *c, uint64_t now)

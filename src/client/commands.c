@@ -85,7 +85,8 @@ enum err client_register(struct client *c, const struct client_registration *r,
     TRY(profile_save(c));
     TRY(server_save(c, home));
     TRY(step_commit(&step));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 /* --- conversations --- */
@@ -289,7 +290,8 @@ enum err client_direct(struct client *c, const char *text, uint64_t now,
         TRY(add_intent(c, cv, &handle, server));
     TRY(step_commit(&step));
     *out_conversation = cv->id;
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 enum err client_group_create(struct client *c, const char *name, uint64_t now,
@@ -305,7 +307,8 @@ enum err client_group_create(struct client *c, const char *name, uint64_t now,
     TRY(conversation_make(c, false, text, &cv));
     TRY(step_commit(&step));
     *out_conversation = cv->id;
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 static enum err open_group(struct client *c, int64_t conversation, uint64_t now,
@@ -333,7 +336,8 @@ enum err client_group_add(struct client *c, int64_t conversation,
     TRY(handle_server(c, text, &handle, &server));
     TRY(add_intent(c, cv, &handle, server));
     TRY(step_commit(&step));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 enum err client_group_remove(struct client *c, int64_t conversation,
@@ -357,7 +361,8 @@ enum err client_group_remove(struct client *c, int64_t conversation,
     memcpy(i.handle, handle.name, sizeof i.handle);
     TRY(intent_insert(c, &i));
     TRY(step_commit(&step));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 /* Nobody can remove itself by commit: it asks in the log, and the first of the
@@ -381,7 +386,8 @@ enum err client_group_leave(struct client *c, int64_t conversation,
     }
     TRY(conv_save(c, cv));
     TRY(step_commit(&step));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 enum err client_accept(struct client *c, int64_t conversation)
@@ -418,7 +424,8 @@ enum err client_send(struct client *c, int64_t conversation, struct bytes text,
     cv->accepted = true;
     TRY(conv_save(c, cv));
     TRY(step_commit(&step));
-    return pump(c);
+    pump_due(c);
+    return OK;
 }
 
 enum err client_mark_read(struct client *c, int64_t message)

@@ -10,6 +10,9 @@
 
 /* Sends whatever is due; after each input. */
 MUST_USE enum err pump(struct client *c);
+/* The same after a step that was committed and must not be taken again: where
+ * it fails, the next tick is due at once, and tells the error if it lasts. */
+void pump_due(struct client *c);
 
 /* --- calls.c --- */
 

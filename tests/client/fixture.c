@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,10 +43,34 @@ bool crash_hook(void *ctx, const char *name, enum sql_point point)
     return false;
 }
 
-/* Passes an error on, unless it is the crash that was asked for: then the
+static bool node_send(struct world *w, struct node *n);
+
+void starve_begin(struct node *n)
+{
+    if (n->hunger == 0)
+        return;
+    n->hunger = n->hunger * 1664525U + 1013904223U;
+    if (n->hunger >> 30 == 0) /* one call in four; most allocate little */
+        mem_fail_after((n->hunger >> 8 & 0xffU) >> (n->hunger >> 16 & 7U));
+}
+
+bool starve_end(struct world *w, struct node *n, enum err err)
+{
+    mem_fail_after(1U << 30);
+    if (n->hunger == 0 || err != ERR_NOMEM)
+        return false;
+    n->starved++;
+    (void)node_send(w, n);
+    node_cut(w, n);
+    return true;
+}
+
+/* Passes an error on, unless it is one that was asked for: after a crash the
  * client begins again from what was durable. */
 static enum err survive(struct world *w, struct node *n, enum err err)
 {
+    if (starve_end(w, n, err))
+        return OK;
     if (!n->crashed)
         return err;
     n->crashed = false;
@@ -97,6 +123,7 @@ static enum err node_connect(struct world *w, struct node *n)
             continue;
         n->conn[i] = ++w->last_conn;
         TRY(core_open(w->core, n->conn[i], BYTES_ARRAY(exporter), n->conn[i]));
+        starve_begin(n);
         enum err err =
             client_lane_up(n->client, i, BYTES_ARRAY(exporter), w->now);
         TRY(survive(w, n, err));
@@ -151,6 +178,7 @@ static bool node_send(struct world *w, struct node *n)
 enum err node_give(struct world *w, struct node *n, size_t lane,
                    const struct core_output *out)
 {
+    starve_begin(n);
     return survive(w, n,
                    client_receive(n->client, lane, out->kind, out->id,
                                   out->message, w->now));
@@ -218,8 +246,9 @@ enum err world_round(struct world *w, bool *out_any)
     *out_any = false;
     for (size_t i = 0; i < w->count; i++) {
         struct node *n = &w->nodes[i];
+        unsigned starved = n->starved;
         TRY(node_connect(w, n));
-        *out_any = node_send(w, n) || *out_any;
+        *out_any = node_send(w, n) || n->starved > starved || *out_any;
         node_events(w, n);
     }
     core_flush(w->core, w->now);
@@ -259,9 +288,11 @@ enum err world_run(struct world *w, uint64_t ms)
             return OK;
         }
         w->now = at > w->now ? at : w->now + 1;
-        for (size_t i = 0; i < w->count; i++)
+        for (size_t i = 0; i < w->count; i++) {
+            starve_begin(&w->nodes[i]);
             TRY(survive(w, &w->nodes[i],
                         client_tick(w->nodes[i].client, w->now)));
+        }
     }
     return ERR_STATE; /* never quiet */
 }

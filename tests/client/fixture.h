@@ -33,6 +33,8 @@ struct node {
     unsigned crash_in; /* commits until it crashes; 0: it does not */
     bool crash_after;  /* after that commit, or before it */
     bool crashed;
+    uint32_t hunger; /* decides which calls run out of memory; 0: none */
+    unsigned starved;
     unsigned events[CLIENT_EVENT_KINDS];
     char skipped[160];                  /* why, of the last entry that was */
     char told[CLIENT_EVENT_KINDS][160]; /* what the last one said */
@@ -86,6 +88,10 @@ void node_cut(struct world *w, struct node *n);
 /* Gives a client a message, as the server's. */
 MUST_USE enum err node_give(struct world *w, struct node *n, size_t lane,
                             const struct core_output *out);
+/* Before and after a call into a client: some run out of memory, at some
+ * allocation. Returns whether this one did; then the node is cut off. */
+void starve_begin(struct node *n);
+bool starve_end(struct world *w, struct node *n, enum err err);
 /* An sql_hook that crashes the node as it is told to. */
 bool crash_hook(void *ctx, const char *name, enum sql_point point);
 
