@@ -16,6 +16,14 @@ struct group_store {
 
 static void group_store_clear(struct group_store *s) { buf_clear(&s->lent); }
 
+static void put_key(struct sql_query *q, const struct group_store *s,
+                    enum sotto_record kind, uint32_t index)
+{
+    sql_put_u64(q, (uint64_t)s->conversation);
+    sql_put_u64(q, kind);
+    sql_put_u64(q, index);
+}
+
 static enum sotto_err put(void *ctx, enum sotto_record kind, uint32_t index,
                           struct sotto_bytes value)
 {
@@ -24,9 +32,7 @@ static enum sotto_err put(void *ctx, enum sotto_record kind, uint32_t index,
     struct sql_query q =
         sql_query(s->client->db, "INSERT OR REPLACE INTO mls (conversation,"
                                  " kind, part, body) VALUES (?, ?, ?, ?)");
-    sql_put_u64(&q, (uint64_t)s->conversation);
-    sql_put_u64(&q, kind);
-    sql_put_u64(&q, index);
+    put_key(&q, s, kind, index);
     sql_put_bytes(&q, from_sotto(value));
     return (enum sotto_err)sql_run(&q);
 }
@@ -38,9 +44,7 @@ static enum sotto_err del(void *ctx, enum sotto_record kind, uint32_t index)
     struct sql_query q =
         sql_query(s->client->db, "DELETE FROM mls WHERE conversation = ?"
                                  " AND kind = ? AND part = ?");
-    sql_put_u64(&q, (uint64_t)s->conversation);
-    sql_put_u64(&q, kind);
-    sql_put_u64(&q, index);
+    put_key(&q, s, kind, index);
     return (enum sotto_err)sql_run(&q);
 }
 
@@ -52,9 +56,7 @@ static enum sotto_err get(void *ctx, enum sotto_record kind, uint32_t index,
     struct sql_query q =
         sql_query(s->client->db, "SELECT body FROM mls WHERE conversation = ?"
                                  " AND kind = ? AND part = ?");
-    sql_put_u64(&q, (uint64_t)s->conversation);
-    sql_put_u64(&q, kind);
-    sql_put_u64(&q, index);
+    put_key(&q, s, kind, index);
     enum err err = sql_one(&q);
     if (err == OK)
         err = buf_copy(&s->lent, sql_bytes(&q, 0));

@@ -332,6 +332,16 @@ static enum err run_mark_read(struct methods *m, const json_t *params,
 
 /* --- doing --- */
 
+/* A person with whom there is no conversation yet begins one. */
+static enum err find_or_begin(struct methods *m, const char *who,
+                              int64_t *out_id, struct problem *p)
+{
+    enum err err = find(m, who, out_id);
+    if (err == ERR_NOTFOUND)
+        err = client_direct(m->client, who, clock_wall_ms(), out_id);
+    return explain(p, err, who);
+}
+
 static enum err run_send(struct methods *m, const json_t *params,
                          json_t *result, struct problem *p)
 {
@@ -343,10 +353,7 @@ static enum err run_send(struct methods *m, const json_t *params,
     if (strlen(text) != len)
         return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
                            "the text holds a zero byte: it would end there");
-    enum err err = find(m, to, &id);
-    if (err == ERR_NOTFOUND)
-        err = client_direct(m->client, to, clock_wall_ms(), &id);
-    TRY(explain(p, err, to));
+    TRY(find_or_begin(m, to, &id, p));
     TRY(explain(
         p,
         client_send(m->client, id, bytes_str(text), clock_wall_ms(), &message),
@@ -361,10 +368,7 @@ static enum err run_direct(struct methods *m, const json_t *params,
     const char *with = NULL;
     int64_t id = 0;
     TRY(need_text(params, "with", &with, p));
-    enum err err = find(m, with, &id);
-    if (err == ERR_NOTFOUND)
-        err = client_direct(m->client, with, clock_wall_ms(), &id);
-    TRY(explain(p, err, with));
+    TRY(find_or_begin(m, with, &id, p));
     return set(result, "conversation", number_json((uint64_t)id));
 }
 
@@ -394,28 +398,30 @@ static enum err run_group_create(struct methods *m, const json_t *params,
     return set(result, "conversation", number_json((uint64_t)id));
 }
 
-static enum err run_group_add(struct methods *m, const json_t *params,
-                              json_t *result, struct problem *p)
+/* What `act` does to one person of a conversation. */
+static enum err
+group_change(struct methods *m, const json_t *params, struct problem *p,
+             enum err (*act)(struct client *, int64_t, const char *, uint64_t))
 {
     const char *who = NULL;
     int64_t id = 0;
-    (void)result;
     TRY(conversation_param(m, params, &id, p));
     TRY(need_text(params, "who", &who, p));
-    return explain(p, client_group_add(m->client, id, who, clock_wall_ms()),
-                   who);
+    return explain(p, act(m->client, id, who, clock_wall_ms()), who);
+}
+
+static enum err run_group_add(struct methods *m, const json_t *params,
+                              json_t *result, struct problem *p)
+{
+    (void)result;
+    return group_change(m, params, p, client_group_add);
 }
 
 static enum err run_group_remove(struct methods *m, const json_t *params,
                                  json_t *result, struct problem *p)
 {
-    const char *who = NULL;
-    int64_t id = 0;
     (void)result;
-    TRY(conversation_param(m, params, &id, p));
-    TRY(need_text(params, "who", &who, p));
-    return explain(p, client_group_remove(m->client, id, who, clock_wall_ms()),
-                   who);
+    return group_change(m, params, p, client_group_remove);
 }
 
 static enum err run_group_leave(struct methods *m, const json_t *params,

@@ -24,6 +24,13 @@ static enum status registered(struct fixture *f, uint32_t conn,
     return status;
 }
 
+/* Anna has an account, and is logged in on connection 1. */
+static bool set_up_anna(struct fixture *f, struct fixture_account *anna)
+{
+    return set_up(f) && fixture_account_make(f, anna) == OK &&
+           registered(f, 1, "anna", anna) == STATUS_OK;
+}
+
 static enum status logged_in(struct fixture *f, uint32_t conn,
                              const struct fixture_account *a)
 {
@@ -36,9 +43,7 @@ static void account_is_found_by_its_handle(void)
     CLEANUP(fixture_clear) struct fixture f;
     CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
     fixture_init(&f);
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     struct answer a;
     struct request q = {.method = METHOD_LOOKUP, .lookup = {LIT("anna")}};
     CHECK_UINT(fixture_ask(&f, 2, &q, &a), OK);
@@ -194,9 +199,7 @@ static void chain_grows_by_its_rule_and_revoked_devices_are_cut_off(void)
     CLEANUP(second_clear) struct second second = {0};
     CLEANUP(buf_clear) struct buf third = buf_new(STATE_MAX);
     fixture_init(&f);
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     CHECK_UINT(second_make(&f, &anna, &second), OK);
     CHECK_UINT(revoke(&f, &anna, &second, &third), OK);
     memcpy(second.device.id, anna.id, ID_SIZE); /* it joins anna's account */
@@ -282,9 +285,7 @@ static void key_package_is_given_once_then_the_last_resort(void)
     CLEANUP(fixture_clear) struct fixture f;
     CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
     fixture_init(&f);
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     const struct request take = take_of(&anna);
     CHECK_UINT(taken(&f, &take).len, 0);
     CHECK_UINT(publish(&f, 1, 3, 10, LIT("last resort")), STATUS_OK);
@@ -312,9 +313,7 @@ static void key_package_is_given_only_while_it_has_long_to_live(void)
     CLEANUP(fixture_clear) struct fixture f;
     CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
     fixture_init(&f);
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     CHECK_UINT(publish(&f, 1, 3, 10, LIT("last resort")), STATUS_OK);
     f.now += (PACKAGE_DAYS - 1) * FIXTURE_DAY_MS;
     fixture_flush(&f, 0);
@@ -334,9 +333,7 @@ static void stranger_works_for_a_package_from_a_small_quota(void)
     fixture_init(&f);
     f.store_config.quotas.stranger_takes = 2;
     f.core_config.pow_bits = 8;
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     CHECK_UINT(publish(&f, 1, 5, 10, LIT("")), STATUS_OK);
     struct request take = take_of(&anna);
     take.kp_take.contact_cap = fixture_id(1); /* not hers */
@@ -374,9 +371,7 @@ static void contact_capability_can_be_changed(void)
     CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
     uint8_t hash[CAP_SIZE];
     fixture_init(&f);
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     struct request take = take_of(&anna);
     CHECK_UINT(fixture_status(&f, 2, &take), STATUS_OK);
     CHECK_UINT(cap_hash(f.crypto, fixture_id(9), hash), OK);
@@ -462,9 +457,7 @@ static void inbox_is_bounded(void)
     fixture_init(&f);
     f.store_config.quotas.inbox_items = 3;
     f.store_config.quotas.stranger_items = 1;
-    CHECK(set_up(&f));
-    CHECK_UINT(fixture_account_make(&f, &anna), OK);
-    CHECK_UINT(registered(&f, 1, "anna", &anna), STATUS_OK);
+    CHECK(set_up_anna(&f, &anna));
     uint8_t sum[CAP_SIZE];
     for (uint8_t i = 0; i < 2; i++) {
         struct request q = item_of(&anna, i);
