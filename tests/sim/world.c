@@ -781,7 +781,7 @@ enum err world_create(uint64_t seed, bool trace, uint64_t *points,
         d->world = w;
         d->index = i;
         (void)snprintf(d->name, sizeof(d->name), "device%u", i);
-        d->skew = (int64_t)world_random(w, 2 * SKEW_MAX) - SKEW_MAX;
+        d->skew = (int64_t)world_random(w, 2 * SKEW_MAX) - (int64_t)SKEW_MAX;
         must(disk_create(d->name, seed + i + 1, &d->disk));
         device_start(w, d);
         device_register(w, d);

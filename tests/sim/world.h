@@ -36,9 +36,9 @@
 #define RESTORED_SEEDS 4U /* in one of so many, a device goes back in time */
 #define TEXT_SIZE      24U
 
-#define SECOND 1000U
+#define SECOND UINT64_C(1000)
 #define MINUTE (60U * SECOND)
-#define DAY    (24U * 60U * MINUTE)
+#define DAY    (1440U * MINUTE)
 
 /* One device's connection of one lane. */
 struct link {
