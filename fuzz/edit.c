@@ -40,7 +40,7 @@ static void change(struct buf *b, size_t at, uint8_t how, uint8_t value)
         memmove(b->data + at, b->data + at + run, b->len - at - run);
         buf_truncate(b, b->len - run);
         break;
-    case EDIT_REPEAT:
+    default: /* EDIT_REPEAT */
         if (run > 0)
             insert(b, at, (struct bytes){b->data + at, run});
         break;

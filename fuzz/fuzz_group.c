@@ -360,7 +360,7 @@ static void step(struct session *s, struct reader *r)
     case 2:
         step_list(s, b, how, &rest);
         break;
-    case 3:
+    default:
         step_honest(s, how);
         break;
     }

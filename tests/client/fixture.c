@@ -36,8 +36,10 @@ bool crash_hook(void *ctx, const char *name, enum sql_point point)
 {
     struct node *n = ctx;
     (void)name;
-    if (n->crash_in == 0 || (point == SQL_AFTER_COMMIT) != n->crash_after ||
-        --n->crash_in > 0)
+    if (n->crash_in == 0 || (point == SQL_AFTER_COMMIT) != n->crash_after)
+        return true;
+    n->crash_in--;
+    if (n->crash_in > 0)
         return true;
     n->crashed = true;
     return false;
