@@ -96,6 +96,9 @@ enum err session_call(struct session *s, const char *method, json_t *params,
     CLEANUP(json_clear) json_t *owned = params;
     CLEANUP(json_clear) json_t *result = NULL;
     enum err err = method_call(&s->methods, method, owned, &result, p);
+    const struct problem *store = runner_store(s->runner);
+    if (err == ERR_IO && p != NULL && store->kind != PROBLEM_NONE)
+        *p = *store; /* it knows better what is wrong, and what helps */
     if (err == OK && out != NULL) {
         *out = result;
         result = NULL; /* handed over */

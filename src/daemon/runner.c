@@ -403,6 +403,11 @@ const struct problem *runner_network(const struct runner *r)
     return &r->network;
 }
 
+const struct problem *runner_store(const struct runner *r)
+{
+    return sql_problem(r->db);
+}
+
 bool runner_reached(const struct runner *r) { return r->reached; }
 
 unsigned runner_failures(const struct runner *r) { return r->failures; }

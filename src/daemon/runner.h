@@ -39,6 +39,9 @@ MUST_USE enum err runner_watch(struct runner *r, int fd,
 /* Takes the client's next event. */
 bool runner_event(struct runner *r, struct client_event *out);
 
+/* What the store said when it last refused something. */
+const struct problem *runner_store(const struct runner *r);
+
 /* Why the last attempt to connect failed; PROBLEM_NONE: it did not. */
 const struct problem *runner_network(const struct runner *r);
 /* Whether any server was connected to, with TLS and all, since the start. */
