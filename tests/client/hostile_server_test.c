@@ -174,6 +174,12 @@ static void seq_old(struct answer *a)
 }
 static void old_seq(struct passing *p) { hide(p, seq_old); }
 
+static void lose_append(struct passing *p)
+{
+    if (method_of(p) == EVENT_ENTRY || method_of(p) == METHOD_APPEND)
+        p->copies = 0;
+}
+
 static void say_behind(struct answer *a, uint64_t detail)
 {
     *a = (struct answer){
@@ -331,7 +337,41 @@ static void a_server_whose_log_is_shorter_is_left_alone(void)
     CHECK(shows(bob, there, "alice:1;"));
 }
 
+/* The answer to an append is lost, and so is the part of the log that has the
+ * entry: the same key again gets the same number, and makes no second entry. */
+static void a_retry_after_a_rejoin_makes_no_second_entry(void)
+{
+    static const struct lie deaf = {"", ALICE, EVERYTHING, lose_append,
+                                    2,  0,     false,      false};
+    static const struct lie old = {"", ALICE, METHOD_ATTACH, cursor_ahead,
+                                   1,  0,     false,         false};
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[ALICE], *bob = &w.nodes[BOB];
+    struct teller t = {&w, &deaf, 2};
+    int64_t here = 0, there = 0;
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK_UINT(join_all(&w), OK);
+    CHECK_UINT(client_direct(alice->client, "bob", w.now, &here), OK);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    w.tamper = tamper;
+    w.tamper_ctx = &t;
+    CHECK_UINT(say(&w, alice, here, "1"), OK);
+    CHECK_UINT(world_run(&w, 1000), OK);
+    CHECK_UINT(t.left, 0);
+    CHECK_UINT(bob->events[CLIENT_MESSAGE], 1);
+    t = (struct teller){&w, &old, 1};
+    node_cut(&w, alice);
+    CHECK_UINT(world_run(&w, 600000), OK);
+    CHECK_UINT(alice->events[CLIENT_REJOINED], 1);
+    CHECK_UINT(alice->events[CLIENT_ACCEPTED], 1);
+    CHECK_UINT(client_counters(bob->client).duplicates, 0);
+    CHECK_UINT(client_find(bob->client, "alice", &there), OK);
+    CHECK(shows(bob, there, "alice:1;"));
+    CHECK(shows(alice, here, "alice:1;"));
+}
+
 static const struct test tests[] = {
+    TEST(a_retry_after_a_rejoin_makes_no_second_entry),
     TEST(a_server_whose_log_is_shorter_is_left_alone),
     TEST(a_lie_is_noticed_and_loses_nothing),
 };
