@@ -25,7 +25,8 @@ MUST_USE enum err outbox_check_head(struct client *c, const struct conv *cv);
 /* Within the step that applies the entry: is it one of ours? */
 MUST_USE enum err outbox_returned(struct client *c, struct conv *cv,
                                   const struct entry *e, bool *out_own);
-/* After joining again: what was accepted before will not be read any more. */
+/* After joining again: what was accepted before will not be read any more, and
+ * what is still queued may have been, up to there. */
 MUST_USE enum err outbox_settle(struct client *c, const struct conv *cv);
 /* Within the step in which the conversation ends for this device: what is not
  * in the log will never be, and its person is told. */
