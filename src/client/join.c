@@ -376,6 +376,23 @@ static enum err package_used(struct client *c, const struct arrival *a)
     return profile_save(c);
 }
 
+/* The capability from before is good until it is given up: see sync.c. */
+static enum err give_up_later(struct client *c, const struct conv *cv,
+                              const struct arrival *a)
+{
+    if (bytes_equal(ID_BYTES(cv->cap), ID_BYTES(a->cap)) ||
+        !bytes_equal(ID_BYTES(cv->sub), ID_BYTES(a->sub)))
+        return OK;
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "INSERT OR IGNORE INTO reopen (conversation,"
+                         " subscription, capability) VALUES (?, ?, ?)");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_bytes(&q, ID_BYTES(cv->sub));
+    sql_put_bytes(&q, ID_BYTES(cv->cap));
+    return sql_run(&q);
+}
+
 static enum err settle(struct client *c, struct arrival *a)
 {
     struct conv *cv = conv_by_channel(c, ID_BYTES(a->row->channel));
@@ -387,6 +404,7 @@ static enum err settle(struct client *c, struct arrival *a)
         conv_start(c, &fresh, a);
         TRY(conv_insert(c, &fresh, a->profile.name, &cv));
     } else {
+        TRY(give_up_later(c, cv, a));
         conv_start(c, cv, a);
     }
     TRY(settle_members(c, cv, a));

@@ -17,7 +17,8 @@
  *     intent       commits that somebody wants: add, remove, path, rejoin
  *     taken        KeyPackages fetched for an intent
  *     pending      the own commit that waits for its turn
- *     reopen       subscriptions that a commit which does not count has ended
+ *     reopen       subscriptions that a commit which does not count has ended;
+ *                  own capabilities to be given up after joining again
  *     leaf         when each device was added, by the server's clock
  *     silent       new devices from which nothing has come, and where their
  *                  Welcome is
@@ -150,6 +151,7 @@ static const char *const steps[] = {
     " NOT NULL, log_hash BLOB NOT NULL, sent INTEGER NOT NULL, not_before"
     " INTEGER NOT NULL, PRIMARY KEY (conversation, signature_key)"
     ") STRICT, WITHOUT ROWID;",
+    "ALTER TABLE reopen ADD COLUMN capability BLOB NOT NULL DEFAULT x'';",
 };
 
 enum err schema_migrate(struct sql *db)

@@ -293,18 +293,21 @@ enum err on_ack(const struct answered *a)
 /* --- reopening --- */
 
 /* A commit that does not count has ended somebody's subscription: any member
- * opens it again. */
+ * opens it again. Or we joined again, and give the capability from before up
+ * for the new one: what it has not acknowledged would be kept for it. */
 static enum err send_reopen(struct client *c, struct conv *cv)
 {
     CLEANUP(sql_end)
     struct sql_query row =
-        sql_query(c->db, "SELECT id, subscription FROM reopen"
+        sql_query(c->db, "SELECT id, subscription, capability FROM reopen"
                          " WHERE conversation = ? ORDER BY id LIMIT 1");
     sql_put_u64(&row, (uint64_t)cv->id);
     if (!sql_next(&row))
         return sql_finish(&row);
     struct request q = {
         .reopen = {.access = conv_access(cv), .target = sql_bytes(&row, 1)}};
+    if (sql_bytes(&row, 2).len > 0)
+        q.reopen.access.cap = sql_bytes(&row, 2);
     return call_send(c, cv->server->anonymous,
                      &(struct call){.task = TASK_REOPEN,
                                     .row = cv->id,

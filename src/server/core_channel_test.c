@@ -211,27 +211,21 @@ static void rule_2_any_member_reopens(void)
     CHECK_UINT(fixture_append(&f, two(), 2, 3, NULL), STATUS_OK);
 }
 
-/* A device that rejoins gets a new capability. Someone who falsely lists
- * another's subscription takes nothing from it. */
-static void rule_2_added_again_has_both_capabilities(void)
+/* Subscription 1 adds 2 again, with the capability of 3: so does a commit that
+ * lets a device rejoin, and so does a false list. */
+static enum err add_again(struct fixture *f, uint64_t after, struct answer *out)
 {
-    CLEANUP(fixture_clear) struct fixture f;
     CLEANUP(buf_clear) struct buf list = buf_new(1000);
+    CLEANUP(buf_clear) struct buf data = buf_new(4096);
     CLEANUP(buf_clear) struct buf body = buf_new(4096);
-    fixture_init(&f);
-    CHECK(set_up(&f));
     uint8_t hash[CAP_SIZE];
-    CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_adds(2), NULL),
-               STATUS_OK);
-    /* adds 2 again, with the capability of 3 */
-    CHECK_UINT(fixture_cap_hash(&f, 3, hash), OK);
+    TRY(fixture_cap_hash(f, 3, hash));
     struct writer w = writer_to(&list);
     const struct sub_add add = {fixture_id(2), BYTES_ARRAY(hash)};
     sub_add_write(&w, &add);
-    CHECK_UINT(writer_finish(&w), OK);
-    CLEANUP(buf_clear) struct buf data = buf_new(4096);
+    TRY(writer_finish(&w));
     const struct commit_data commit = {.adds = buf_bytes(&list)};
-    CHECK_UINT(commit_data_write(&data, &commit), OK);
+    TRY(commit_data_write(&data, &commit));
     w = writer_to(&body);
     writer_u16(&w, 1);
     writer_u16(&w, 2);
@@ -241,21 +235,104 @@ static void rule_2_added_again_has_both_capabilities(void)
     writer_vec(&w, buf_bytes(&data));
     writer_vec(&w, LIT("s"));
     writer_vec(&w, LIT("c"));
+    TRY(writer_finish(&w));
     const struct request q = {
         .method = METHOD_APPEND,
         .append = {.access = fixture_access(1, 1),
-                   .after = 1,
+                   .after = after,
                    .kind = ENTRY_COMMIT,
                    .idempotency_key = {fixture_id(9).data, IDEMPOTENCY_KEY},
                    .body = buf_bytes(&body)},
     };
-    CHECK_UINT(fixture_status(&f, 1, &q), STATUS_OK);
-    struct request attach = attach_of(1, 2);
-    CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_OK);
-    attach.attach.access.cap = fixture_access(1, 3).cap;
-    CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_OK);
-    attach.attach.access.cap = fixture_access(1, 4).cap;
-    CHECK_UINT(fixture_status(&f, 2, &attach), STATUS_AUTH);
+    return fixture_ask(f, 1, &q, out);
+}
+
+/* Entries 1, which adds 2, and 2, which adds it again, and 3; 1 has read all.
+ */
+static bool added_again(struct fixture *f)
+{
+    struct answer a;
+    const struct request mine = ack_of(1, 3);
+    fixture_init(f);
+    return set_up(f) &&
+           fixture_commit(f, one(), 0, 1, fixture_adds(2), NULL) == STATUS_OK &&
+           add_again(f, 1, &a) == OK && a.status == STATUS_OK &&
+           fixture_append(f, one(), 2, 4, NULL) == STATUS_OK &&
+           fixture_status(f, 1, &mine) == STATUS_OK;
+}
+
+/* Attaches subscription 2 with the capability of another. */
+static enum status attach_with(struct fixture *f, uint8_t cap,
+                               struct attach_answer *out)
+{
+    struct answer a;
+    struct request q = attach_of(1, 2);
+    q.attach.access.cap = fixture_access(1, cap).cap;
+    if (fixture_ask(f, 2, &q, &a) != OK)
+        return STATUS_COUNT_;
+    *out = a.attach;
+    return (enum status)a.status;
+}
+
+static enum status ack_with(struct fixture *f, uint8_t cap, uint64_t upto)
+{
+    struct request q = ack_of(2, upto);
+    q.ack.access.cap = fixture_access(1, cap).cap;
+    return fixture_status(f, 2, &q);
+}
+
+static void rule_2_added_again_has_both_capabilities(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    CHECK(added_again(&f));
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 1);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 2);
+    CHECK_UINT(attach_with(&f, 4, &at), STATUS_AUTH);
+}
+
+/* The one who drew the second capability knows it. */
+static void rule_2_falsely_added_again_loses_nothing(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    CHECK(added_again(&f));
+    CHECK_UINT(ack_with(&f, 3, 3), STATUS_OK);
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 1);
+    CHECK_UINT(at.oldest, 2); /* nothing went that 2 has not read */
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 3);
+    struct request reopen = {.method = METHOD_REOPEN};
+    reopen.reopen.access = fixture_access(1, 2);
+    reopen.reopen.access.cap = fixture_access(1, 3).cap;
+    reopen.reopen.target = fixture_id(2);
+    CHECK_UINT(fixture_status(&f, 2, &reopen), STATUS_OK); /* changes nothing */
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
+    CHECK_UINT(ack_with(&f, 2, 2), STATUS_OK); /* it has gone past the commit */
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_AUTH);
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
+    CHECK_UINT(at.oldest, 3);
+    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+}
+
+static void rule_2_older_capability_gives_itself_up(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    CHECK(added_again(&f));
+    CHECK_UINT(ack_with(&f, 3, 3), STATUS_OK);
+    struct request reopen = {.method = METHOD_REOPEN};
+    reopen.reopen.access = fixture_access(1, 2);
+    reopen.reopen.target = fixture_id(2);
+    CHECK_UINT(fixture_status(&f, 2, &reopen), STATUS_OK);
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_AUTH);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 3);
+    CHECK_UINT(at.oldest, 4); /* nothing waits for the older one */
+    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
 }
 
 static void rule_4_entry_goes_when_all_have_it(void)
@@ -534,6 +611,22 @@ static void days_pass(struct fixture *f, unsigned days)
     fixture_flush(f, 0);
 }
 
+static void rule_2_older_capability_lapses_when_unused(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    const struct request attach = attach_of(1, 1);
+    CHECK(added_again(&f));
+    for (unsigned i = 0; i < 4; i++) { /* the others go on */
+        days_pass(&f, 10);
+        CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
+        CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    }
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_AUTH);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+}
+
 static void rule_7_collects_what_is_unused(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -702,6 +795,9 @@ static const struct test tests[] = {
     TEST(rule_2_ended_subscription_gets_its_commit_and_no_more),
     TEST(rule_2_any_member_reopens),
     TEST(rule_2_added_again_has_both_capabilities),
+    TEST(rule_2_falsely_added_again_loses_nothing),
+    TEST(rule_2_older_capability_gives_itself_up),
+    TEST(rule_2_older_capability_lapses_when_unused),
     TEST(rule_4_entry_goes_when_all_have_it),
     TEST(rule_4_ended_subscription_holds_only_what_it_may_read),
     TEST(rule_4_pushes_at_once_in_order),

@@ -37,7 +37,9 @@ const char *const store_channels_schema[] = {
     " slot INTEGER NOT NULL,"
     " id BLOB NOT NULL,"
     " cap_hash BLOB NOT NULL,"
-    " cap_next BLOB," /* given by a later commit; both are good */
+    " cap_next BLOB,"       /* given by a later commit; both are good */
+    " next_at INTEGER,"     /* that commit */
+    " next_cursor INTEGER," /* what its holder has acknowledged */
     " start INTEGER NOT NULL,"
     " cursor INTEGER NOT NULL,"
     " ended INTEGER,"         /* by the commit of this number */
@@ -73,6 +75,7 @@ struct view {
     uint64_t cursor;
     uint64_t end; /* the last entry that it may read */
     bool ended;
+    bool newer; /* it asks with the capability of a later commit */
     bool fresh; /* has been used today */
 };
 
@@ -95,7 +98,8 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
         v->db, "SELECT c.head, c.handshake, c.bytes, c.day, s.start, s.cursor,"
-               " s.ended, s.day, s.used, s.cap_hash, s.cap_next, c.slot"
+               " s.ended, s.day, s.used, s.cap_hash, s.cap_next, c.slot,"
+               " s.next_cursor"
                " FROM channel c JOIN subscription s ON s.slot = c.slot"
                " WHERE c.id = ? AND s.id = ?");
     sql_put_bytes(&q, access->channel);
@@ -106,22 +110,25 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     }
     if (!cap_matches(&q, 9, op->cap_hash) && !cap_matches(&q, 10, op->cap_hash))
         return store_refuse(op, STATUS_AUTH, 0);
+    v->newer = !cap_matches(&q, 9, op->cap_hash);
     v->slot = sql_u64(&q, 11);
     v->head = sql_u64(&q, 0);
     v->handshake = sql_u64(&q, 1);
     v->bytes = sql_u64(&q, 2);
     v->start = sql_u64(&q, 4);
-    v->cursor = sql_u64(&q, 5);
+    v->cursor = sql_u64(&q, v->newer ? 12 : 5);
     v->ended = !sql_is_null(&q, 6);
     v->end = v->ended ? sql_u64(&q, 6) : v->head;
     v->fresh = sql_u64(&q, 3) == op->day &&
-               (v->ended || (sql_u64(&q, 7) == op->day && sql_u64(&q, 8) != 0));
+               (v->ended || v->newer ||
+                (sql_u64(&q, 7) == op->day && sql_u64(&q, 8) != 0));
     *out_granted = true;
     return OK;
 }
 
 /* Notes, once a day, that the channel and the subscription are in use. The day
- * of an ended subscription is that of its end. */
+ * of an ended subscription is that of its end; where there are two
+ * capabilities, it is that of the older one. */
 static enum err view_touch(const struct view *v, uint32_t day)
 {
     if (v->fresh)
@@ -132,6 +139,8 @@ static enum err view_touch(const struct view *v, uint32_t day)
     sql_put_u64(&c, day);
     sql_put_u64(&c, v->slot);
     TRY(sql_run(&c));
+    if (v->newer)
+        return OK;
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(v->db, "UPDATE subscription SET day = ?, used = 1"
@@ -330,16 +339,19 @@ static enum err accepted_find(const struct view *v, struct bytes key,
 }
 
 /* Rule 2: adds. An id that is there already stays as it is, and takes a second
- * capability: a device that rejoins comes back so, and a false list takes
- * nothing from anybody. */
+ * capability with a cursor of its own: a device that rejoins comes back so, and
+ * a false list takes nothing from anybody. */
 static enum err sub_add(const struct view *v, const struct sub_add *add,
                         uint64_t seq, uint32_t day)
 {
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        v->db, "UPDATE subscription SET cap_next = ?, ended = NULL, day = ?"
-               " WHERE slot = ? AND id = ?");
+        v->db, "UPDATE subscription SET cap_next = nullif(?1, cap_hash),"
+               " next_at = iif(cap_hash = ?1, NULL, ?2),"
+               " next_cursor = iif(cap_hash = ?1, NULL, ?2),"
+               " ended = NULL, day = ?3 WHERE slot = ?4 AND id = ?5");
     sql_put_bytes(&q, add->cap_hash);
+    sql_put_u64(&q, seq);
     sql_put_u64(&q, day);
     sql_put_u64(&q, v->slot);
     sql_put_bytes(&q, add->sub);
@@ -496,6 +508,8 @@ enum err channels_append(struct store_sqlite *s, struct store_op *op)
     return OK;
 }
 
+/* Whoever acknowledges the commit that gave its id another capability has gone
+ * past it, so it did not count: that capability is good no more. */
 enum err channels_ack(struct store_sqlite *s, struct store_op *op)
 {
     const struct ack_request *r = &op->request.ack;
@@ -507,13 +521,37 @@ enum err channels_ack(struct store_sqlite *s, struct store_op *op)
     if (r->upto > v.end)
         return store_refuse(op, STATUS_INVALID, v.end);
     CLEANUP(sql_end)
-    struct sql_query q = sql_query(v.db, "UPDATE subscription SET cursor = ?"
-                                         " WHERE slot = ? AND id = ?");
+    struct sql_query q = sql_query(
+        v.db, v.newer ? "UPDATE subscription SET next_cursor = ?1"
+                        " WHERE slot = ? AND id = ?"
+                      : "UPDATE subscription SET cursor = ?1,"
+                        " cap_next = iif(next_at <= ?1, NULL, cap_next),"
+                        " next_cursor = iif(next_at <= ?1, NULL, next_cursor),"
+                        " next_at = iif(next_at <= ?1, NULL, next_at)"
+                        " WHERE slot = ? AND id = ?");
     sql_put_u64(&q, r->upto);
     sql_put_u64(&q, v.slot);
     sql_put_bytes(&q, v.sub);
     TRY(sql_run(&q));
-    return mark_dirty(s, v.slot);
+    return v.newer ? OK : mark_dirty(s, v.slot);
+}
+
+#define NEXT_BECOMES_FIRST                                          \
+    "UPDATE subscription SET cap_hash = cap_next, cap_next = NULL," \
+    " cursor = next_cursor, next_cursor = NULL, next_at = NULL,"    \
+    " day = ?, used = 0 WHERE slot = ? AND cap_next IS NOT NULL AND"
+
+/* The holder of the older capability gives it up for the newer one. */
+static enum err sub_renew(struct store_sqlite *s, const struct view *v,
+                          uint32_t day)
+{
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(v->db, NEXT_BECOMES_FIRST " id = ?");
+    sql_put_u64(&q, day);
+    sql_put_u64(&q, v->slot);
+    sql_put_bytes(&q, v->sub);
+    TRY(sql_run(&q));
+    return mark_dirty(s, v->slot);
 }
 
 enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
@@ -525,6 +563,8 @@ enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
         return OK;
     if (v.ended)
         return store_refuse(op, STATUS_STATE, v.end);
+    if (bytes_equal(op->request.reopen.target, v.sub))
+        return v.newer ? OK : sub_renew(s, &v, op->day);
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(v.db, "UPDATE subscription SET ended = NULL, day = ?"
@@ -647,6 +687,13 @@ static enum err channel_collect(struct sql *db, uint64_t slot,
         return channel_delete(db, slot);
     TRY(delete_where(db, "DELETE FROM accepted WHERE slot = ? AND day < ?",
                      slot, day));
+    CLEANUP(sql_end)
+    struct sql_query lapsed =
+        sql_query(db, NEXT_BECOMES_FIRST " ended IS NULL AND day < ?");
+    sql_put_u64(&lapsed, op->day);
+    sql_put_u64(&lapsed, slot);
+    sql_put_u64(&lapsed, day);
+    TRY(sql_run(&lapsed));
     TRY(delete_where(db,
                      "DELETE FROM subscription WHERE slot = ? AND day < ?"
                      " AND (ended IS NOT NULL OR used = 0)",
@@ -711,7 +758,8 @@ enum err channels_verify(struct store_sqlite *s, struct problem *p)
          "a channel's bytes are miscounted"},
         {"SELECT count(*) FROM subscription LEFT JOIN channel c"
          " ON c.slot = subscription.slot WHERE c.id IS NULL OR start > cursor"
-         " OR cursor > head OR ended > head",
+         " OR cursor > head OR ended > head OR next_at > next_cursor"
+         " OR next_cursor > head OR cursor >= next_at",
          "a subscription does not fit its channel"},
         {"SELECT count(*) FROM accepted a LEFT JOIN channel c"
          " ON c.slot = a.slot WHERE c.id IS NULL OR seq > head",
