@@ -98,17 +98,17 @@ static void start(void)
 
 static void make_tree(struct reader *r, struct buf *out)
 {
-    const struct bytes *place[NODES_MAX];
+    struct bytes place[NODES_MAX] = {0};
     for (size_t i = 0; i < tree_width; i++)
-        place[i] = &nodes[i];
+        place[i] = nodes[i];
     for (size_t n = reader_u8(r) % MOVES_MAX; n > 0; n--) {
         size_t at = reader_u8(r);
-        place[at % tree_width] = &nodes[reader_u8(r) % node_total];
+        place[at % tree_width] = nodes[reader_u8(r) % node_total];
     }
     struct writer to = writer_to(out);
     size_t begin = writer_enter(&to);
     for (size_t i = 0; i < tree_width; i++)
-        writer_raw(&to, *place[i]);
+        writer_raw(&to, place[i]);
     writer_leave(&to, begin);
     assert(writer_finish(&to) == OK);
     struct reader edits = reader_of(reader_raw(r, reader_u8(r)));
