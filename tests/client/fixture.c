@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -395,7 +396,7 @@ enum err node_restart(struct world *w, struct node *n)
 
 enum err begin_group(struct world *w, size_t members, int64_t *out)
 {
-    *out = 0;
+    assert(members <= NODES);
     TRY(client_group_create(w->nodes[0].client, "friends", w->now, out));
     for (size_t i = 1; i < members; i++)
         TRY(client_group_add(w->nodes[0].client, *out, names[i], w->now));
