@@ -224,8 +224,10 @@ static enum err removed(struct client *c, struct conv *cv,
 {
     cv->state = CLIENT_LEFT;
     cv->attached = false;
-    if (!added_again(c, p))
+    if (!added_again(c, p)) {
         TRY(conv_over(c, cv));
+        rejoin_watch(c, cv);
+    }
     return conv_notice(c, cv,
                        &(struct notice){.kind = CLIENT_CONVERSATION,
                                         .detail = "this device was removed",

@@ -23,6 +23,7 @@ enum err conv_over(struct client *c, struct conv *cv)
 {
     cv->state = CLIENT_LEFT;
     cv->attached = false;
+    cv->rejoin_at = 0;
     TRY(outbox_abandon(c, cv));
     TRY(welcome_forget(c, cv));
     return intent_abandon(c, cv);
@@ -133,7 +134,34 @@ enum err rejoin_pump(struct client *c, struct conv *cv)
                         "begin a new conversation, or ask to be added"));
     }
     cv->rejoin_asked++;
-    cv->rejoin_at = c->now + REJOIN_EVERY_MS;
+    if (cv->state == CLIENT_REJOINING)
+        cv->rejoin_at = c->now + REJOIN_EVERY_MS;
+    TRY(conv_save(c, cv));
+    return step_commit(&step);
+}
+
+/* --- after a removal --- */
+
+#define LOOKS_MAX     8U /* each after four times as long: two weeks in all */
+#define LOOK_FIRST_MS MINUTE_MS
+
+void rejoin_watch(struct client *c, struct conv *cv)
+{
+    cv->rejoin_asked = 0;
+    cv->rejoin_at = c->now + LOOK_FIRST_MS;
+}
+
+enum err rejoin_look(struct client *c, struct conv *cv, bool open)
+{
+    CLEANUP(step_rollback) struct step step = {0};
+    TRY(step_begin(c, "removal looked at", &step));
+    uint64_t wait = LOOK_FIRST_MS << (2 * ++cv->rejoin_asked);
+    cv->rejoin_at = cv->rejoin_asked < LOOKS_MAX ? c->now + wait : 0;
+    if (open) {
+        cv->rejoin_asked = 0;
+        TRY(rejoin_mark(c, cv, CLIENT_REJOIN,
+                        "the commit that removed this device did not count"));
+    }
     TRY(conv_save(c, cv));
     return step_commit(&step);
 }

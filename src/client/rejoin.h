@@ -22,6 +22,13 @@ MUST_USE enum err rejoin_mark(struct client *c, struct conv *cv,
                               enum client_event_kind why, const char *detail);
 /* Sends the requests that are due. */
 MUST_USE enum err rejoin_pump(struct client *c, struct conv *cv);
+/* Who is removed cannot tell whether that commit counts, since it has no part
+ * in the new epoch (RFC 9420, section 12.4.2). If not, the others open its
+ * subscription again: so it looks some times whether they have, and then asks
+ * to be added again. Begins that, within the step that removes it; and looks.
+ */
+void rejoin_watch(struct client *c, struct conv *cv);
+MUST_USE enum err rejoin_look(struct client *c, struct conv *cv, bool open);
 /* Somebody asks; within the step that takes the inbox item. */
 MUST_USE enum err rejoin_receive(struct client *c,
                                  const struct inbox_rejoin *q);

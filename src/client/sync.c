@@ -163,6 +163,8 @@ enum err on_attach(const struct answered *a)
     struct conv *cv = conv_find(c, a->call.row);
     if (cv == NULL)
         return OK;
+    if (cv->state == CLIENT_LEFT && a->answer->status != STATUS_BUSY)
+        return rejoin_look(c, cv, a->answer->status == STATUS_OK);
     if (a->answer->status != STATUS_OK)
         return access_refused(c, cv, a->answer);
     const struct attach_answer *at = &a->answer->attach;
@@ -349,6 +351,15 @@ static enum err active_pump(struct client *c, struct conv *cv)
     return busy ? OK : outbox_pump(c, cv);
 }
 
+static enum err left_pump(struct client *c, struct conv *cv)
+{
+    if (cv->acked < cv->cursor)
+        return send_ack(c, cv);
+    if (cv->rejoin_at == 0 || !client_due(c, cv->rejoin_at))
+        return OK;
+    return send_attach(c, cv);
+}
+
 enum err conv_pump(struct client *c, struct conv *cv)
 {
     if (cv->state == CLIENT_REJOINING)
@@ -362,7 +373,7 @@ enum err conv_pump(struct client *c, struct conv *cv)
     case CLIENT_ACTIVE:
         return active_pump(c, cv);
     case CLIENT_LEFT: /* the server keeps for us what we do not acknowledge */
-        return cv->acked < cv->cursor ? send_ack(c, cv) : OK;
+        return left_pump(c, cv);
     case CLIENT_REJOINING:
     case CLIENT_STOPPED:
         break;

@@ -94,6 +94,7 @@ static const struct {
     {false, false, "server restored"},
     {false, false, "acknowledged"},
     {false, false, "reopened"},
+    {false, false, "removal looked at"},
 };
 #define TRANSACTIONS (sizeof(transactions) / sizeof(transactions[0]))
 
