@@ -5,6 +5,7 @@
  *   - each accepted text is on every device of its conversation exactly once,
  *     and all devices have the same texts at the same places of the log;
  *   - a device lacks only what lies before it joined (or joined again);
+ *   - whom one member takes for a member is one;
  *   - the members of a conversation agree on epoch and authenticator;
  *   - the server holds no entry that everybody has acknowledged;
  *   - nothing was skipped without a cause (world.c looks at the events).
@@ -169,6 +170,24 @@ static bool can_be_answered(struct look *l, const struct client_conversation *c)
     return false;
 }
 
+/* Whom a member takes for one is there; gives who is not. */
+static struct device *missing(struct look *l,
+                              const struct client_conversation *c)
+{
+    struct client_visitor v = {.conversation = look_at_other, .ctx = l};
+    for (unsigned i = 0; i < l->w->device_count; i++) {
+        struct device *other = &l->w->devices[i];
+        if (other == l->d || other->client == NULL || other->restored ||
+            c->state != CLIENT_ACTIVE || !lists(l, l->d, c->id, other))
+            continue;
+        l->id = 0;
+        l->channel = c->channel.data;
+        if (client_conversations(other->client, &v) == OK && l->id == 0)
+            return other;
+    }
+    return NULL;
+}
+
 static enum err is_busy(void *ctx, const struct client_conversation *c)
 {
     struct look *l = ctx;
@@ -179,7 +198,7 @@ static enum err is_busy(void *ctx, const struct client_conversation *c)
         return OK;
     }
     l->busy |= c->queued > 0 || c->state == CLIENT_CREATING ||
-               c->state == CLIENT_REJOINING;
+               c->state == CLIENT_REJOINING || missing(l, c) != NULL;
     return OK;
 }
 
@@ -203,7 +222,12 @@ static bool device_settled(struct world *w, struct device *d)
 
 static enum err say_conversation(void *ctx, const struct client_conversation *c)
 {
-    struct world *w = ctx;
+    struct look *l = ctx;
+    struct world *w = l->w;
+    const struct device *other = missing(l, c);
+    if (other != NULL)
+        world_fail(w, "conversation %lld: %s is not there", (long long)c->id,
+                   other->name);
     bool idle = c->queued == 0 && c->state != CLIENT_CREATING &&
                 c->state != CLIENT_REJOINING;
     if (!idle)
@@ -217,7 +241,8 @@ static enum err say_conversation(void *ctx, const struct client_conversation *c)
 static void say_why(struct world *w, struct device *d)
 {
     struct client_status s = {0};
-    struct client_visitor v = {.conversation = say_conversation, .ctx = w};
+    struct look l = {.w = w, .d = d};
+    struct client_visitor v = {.conversation = say_conversation, .ctx = &l};
     world_fail(w, "%s: still busy after %u days", d->name, SETTLE_DAYS);
     if (d->client == NULL || client_status_get(d->client, &s) != OK ||
         client_conversations(d->client, &v) != OK)

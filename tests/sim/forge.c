@@ -152,6 +152,20 @@ static bool broken_twice(struct forge *f)
     return commit(f, &(struct sotto_commit){0}, &lists);
 }
 
+/* Whom it removes cannot know that it does not count. */
+static bool broken_removal(struct forge *f)
+{
+    struct lists lists = {0};
+    uint32_t leaf = 0;
+    if (f->w->seed % RESTORED_SEEDS == 0 || !other_leaf(f, &leaf))
+        return false;
+    f->victim = leaf;
+    lists_end(f, &lists, leaf);
+    evil_next_commit(EVIL_TAG, 0);
+    struct sotto_commit c = {.removes = &leaf, .remove_count = 1};
+    return commit(f, &c, &lists);
+}
+
 static bool false_ends(struct forge *f)
 {
     struct lists lists = {0};
@@ -238,8 +252,18 @@ static bool ghost(struct forge *f)
         return false;
     forge_subscription(f, (struct sotto_bytes){key.data, key.len}, lists.add);
     fill(f, lists.cap_hash, CAP_SIZE);
+    CLEANUP(buf_clear) struct buf joining = buf_new(GARBAGE_SIZE);
+    struct joining_ref ref = {BYTES_ARRAY(lists.add),
+                              BYTES_ARRAY(lists.cap_hash)};
+    if (joining_ref_write(&joining, &ref) != OK)
+        return false;
+    struct sotto_app_proposal app = {COMPONENT_JOINING,
+                                     lend(buf_bytes(&joining))};
     struct sotto_bytes add = {package.data, package.len};
-    struct sotto_commit c = {.adds = &add, .add_count = 1};
+    struct sotto_commit c = {.adds = &add,
+                             .add_count = 1,
+                             .app_proposals = &app,
+                             .app_proposal_count = 1};
     return commit(f, &c, &lists);
 }
 
@@ -439,6 +463,7 @@ bool forge_make(struct forge *f)
         [POINT_BROKEN_FOR_ALL] = broken_for_all,
         [POINT_BROKEN_SUBTREE] = broken_subtree,
         [POINT_BROKEN_TWICE] = broken_twice,
+        [POINT_BROKEN_REMOVAL] = broken_removal,
         [POINT_FALSE_ENDS] = false_ends,
         [POINT_FALSE_ADDS] = false_adds,
         [POINT_SHORT_LISTS] = short_lists,

@@ -86,7 +86,7 @@ static void take(const struct sql_query *q, int column, uint8_t out[ID_SIZE])
         memcpy(out, b.data, ID_SIZE);
 }
 
-/* Some conversation in which it is a member. */
+/* Some conversation in which it is a member; with many, if it can. */
 static bool choose(struct forge *f)
 {
     CLEANUP(sql_end)
@@ -94,12 +94,13 @@ static bool choose(struct forge *f)
         f->d->db, "SELECT id, channel, subscription, capability, log_hash,"
                   " cursor, handshake, (SELECT count(*) FROM pending p WHERE"
                   " p.conversation = conversation.id) FROM conversation"
-                  " WHERE state = ? AND cursor > 0 ORDER BY id");
+                  " WHERE state = ? AND cursor > 0 ORDER BY (SELECT count(*)"
+                  " FROM member m WHERE m.conversation = conversation.id), id");
     sql_put_u64(&q, CLIENT_ACTIVE);
     uint64_t seen = 0;
     while (sql_next(&q)) {
         seen++;
-        if (!world_chance(f->w, seen))
+        if (!world_chance(f->w, seen > 2 ? 2 : seen))
             continue;
         f->conversation = (int64_t)sql_u64(&q, 0);
         take(&q, 1, f->channel);
@@ -330,9 +331,9 @@ static void advance(struct forge *f, const struct entry *e)
 /* --- Leaving the rest to the others --------------------------------------- */
 
 /* Of these the others need each other to recover. */
-static const enum point needy[] = {POINT_BROKEN_SUBTREE, POINT_BROKEN_TWICE,
-                                   POINT_FALSE_ENDS, POINT_PSK,
-                                   POINT_BROKEN_FOR_ALL};
+static const enum point needy[] = {
+    POINT_BROKEN_SUBTREE, POINT_BROKEN_TWICE, POINT_BROKEN_REMOVAL,
+    POINT_FALSE_ENDS,     POINT_PSK,          POINT_BROKEN_FOR_ALL};
 
 /* Below which node of the attacker's path a leaf lies. */
 static unsigned level(const struct forge *f, uint32_t leaf)

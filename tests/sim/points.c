@@ -18,6 +18,7 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_BROKEN_FOR_ALL] = "insider: commit broken for everyone",
     [POINT_BROKEN_SUBTREE] = "insider: commit broken for a subtree",
     [POINT_BROKEN_TWICE] = "insider: the same, with false lists",
+    [POINT_BROKEN_REMOVAL] = "insider: removal broken for the rest",
     [POINT_FALSE_ENDS] = "insider: false end of a subscription",
     [POINT_FALSE_ADDS] = "insider: false new subscription",
     [POINT_SHORT_LISTS] = "insider: removal that is not listed",
