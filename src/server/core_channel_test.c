@@ -639,7 +639,10 @@ static void rule_7_collects_what_is_unused(void)
     CHECK_UINT(fixture_create(&f, 1, 3, 1), STATUS_OK);
     CHECK_UINT(fixture_append(&f, fixture_from(1, 3, 1), 0, 1, NULL),
                STATUS_OK);
+    CHECK_UINT(fixture_create(&f, 1, 4, 1), STATUS_OK);
     days_pass(&f, 29);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 4, 1), 0, 1, NULL),
+               STATUS_OK);
     CHECK_UINT(attach_status(&f, 1), STATUS_OK);
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 1);
     days_pass(&f, 2);
@@ -650,6 +653,9 @@ static void rule_7_collects_what_is_unused(void)
     CHECK_UINT(attach_status(&f, 1), STATUS_OK);
     CHECK_UINT(fixture_append(&f, fixture_from(1, 3, 1), 0, 1, &got),
                STATUS_NOTFOUND);
+    /* who stays attached only appends: that is use, too */
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 4, 1), 0, 2, &got),
+               STATUS_OK);
     /* and the key is forgotten with its time */
     CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_same(), &got),
                STATUS_BEHIND);

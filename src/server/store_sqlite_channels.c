@@ -31,7 +31,7 @@ const char *const store_channels_schema[] = {
     " head INTEGER NOT NULL,"      /* newest sequence number; 0: none */
     " handshake INTEGER NOT NULL," /* of the newest commit or proposal */
     " bytes INTEGER NOT NULL,"     /* of the bodies that are held */
-    " day INTEGER NOT NULL"        /* of the last attach or read */
+    " day INTEGER NOT NULL"        /* of the last use */
     ") WITHOUT ROWID, STRICT;"
     "CREATE TABLE subscription ("
     " slot INTEGER NOT NULL,"
@@ -498,6 +498,7 @@ enum err channels_append(struct store_sqlite *s, struct store_op *op)
         return store_refuse(op, STATUS_LIMIT, 0);
 
     seq = v.head + 1;
+    TRY(view_touch(&v, op->day));
     TRY(entry_insert(&v, op, seq));
     TRY(subs_add(&v, op->commit.adds, seq, op->day));
     TRY(subs_end(&v, op->commit.ends, seq, op->day));
@@ -520,6 +521,7 @@ enum err channels_ack(struct store_sqlite *s, struct store_op *op)
         return OK;
     if (r->upto > v.end)
         return store_refuse(op, STATUS_INVALID, v.end);
+    TRY(view_touch(&v, op->day));
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
         v.db, v.newer ? "UPDATE subscription SET next_cursor = ?1"
