@@ -103,8 +103,16 @@ static enum err send_attach(struct client *c, struct conv *cv)
                      &(struct call){.task = TASK_ATTACH, .row = cv->id}, &q);
 }
 
-/* The server's log ends before what we have read: it was restored. */
-static enum err conv_stop(struct client *c, struct conv *cv)
+#define LOST_ENTRIES                                                  \
+    "the server was restored from an old copy and lost entries that " \
+    "were read here: begin a new conversation"
+#define LOST_CHANNEL                                                        \
+    "the server does not know this conversation any more: nobody used "     \
+    "it for 30 days, or the server was restored from an old copy: begin a " \
+    "new conversation"
+
+/* The server lost what we have read. */
+static enum err conv_stop(struct client *c, struct conv *cv, const char *detail)
 {
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "server restored", &step));
@@ -113,10 +121,7 @@ static enum err conv_stop(struct client *c, struct conv *cv)
     TRY(conv_save(c, cv));
     TRY(conv_notice(
         c, cv,
-        &(struct notice){.kind = CLIENT_SERVER_RESTORED,
-                         .detail = "the server was restored from an old copy "
-                                   "and lost entries that were read here: "
-                                   "begin a new conversation"}));
+        &(struct notice){.kind = CLIENT_SERVER_RESTORED, .detail = detail}));
     return step_commit(&step);
 }
 
@@ -152,7 +157,7 @@ static enum err access_refused(struct client *c, struct conv *cv,
         return OK;
     }
     if (answer->status == STATUS_NOTFOUND && cv->cursor > 0)
-        return conv_stop(c, cv);
+        return conv_stop(c, cv, LOST_CHANNEL);
     return rejoin_begin(c, cv, CLIENT_REJOIN,
                         "the server refuses our subscription");
 }
@@ -171,7 +176,7 @@ enum err on_attach(const struct answered *a)
     if (at->cursor > cv->cursor)
         return store_is_old(c, cv);
     if (at->head < cv->cursor)
-        return conv_stop(c, cv);
+        return conv_stop(c, cv, LOST_ENTRIES);
     if (at->head > cv->cursor && at->oldest > cv->cursor + 1)
         return rejoin_begin(c, cv, CLIENT_REJOIN,
                             "entries were deleted before they were read");
@@ -206,7 +211,7 @@ enum err on_read(const struct answered *a)
         return access_refused(c, cv, a->answer);
     const struct read_answer *read = &a->answer->read;
     if (read->head < cv->cursor)
-        return conv_stop(c, cv);
+        return conv_stop(c, cv, LOST_ENTRIES);
     if (read->head > cv->cursor && read->oldest > cv->cursor + 1)
         return rejoin_begin(c, cv, CLIENT_REJOIN,
                             "entries were deleted before they were read");
