@@ -147,9 +147,8 @@ enum err commit_was_refused(struct client *c, const uint8_t hash[HASH256_SIZE],
     return sql_finish(&q);
 }
 
-/* Gives up a commit that is not in the log. `done`: what it was for, too. */
-static enum err commit_drop(struct client *c, struct conv *cv, bool done,
-                            const struct notice *why)
+enum err commit_drop(struct client *c, struct conv *cv,
+                     const struct intent_ids *failed, const struct notice *why)
 {
     struct sotto_group *group = NULL;
     TRY(conv_group(c, cv, &group));
@@ -158,13 +157,16 @@ static enum err commit_drop(struct client *c, struct conv *cv, bool done,
     sotto_group_drop_pending(group);
     TRY(conv_group_save(c, cv));
     TRY(refused_add(c, cv));
-    TRY(pending_delete(c, cv, done));
-    if (done)
+    TRY(pending_delete(c, cv, failed != NULL));
+    for (size_t i = 0; failed != NULL && i < failed->count; i++)
+        TRY(intent_delete(c, failed->ids[i]));
+    if (failed != NULL)
         cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
     else
         cv->retry_at = c->now + MINUTE_MS;
     TRY(conv_save(c, cv));
     TRY(conv_notice(c, cv, why));
+    TRY(intent_end_if_alone(c, cv));
     return step_commit(&step);
 }
 
@@ -172,7 +174,7 @@ static enum err commit_drop(struct client *c, struct conv *cv, bool done,
 static enum err commit_refused(struct client *c, struct conv *cv,
                                enum status status)
 {
-    return commit_drop(c, cv, true,
+    return commit_drop(c, cv, &(struct intent_ids){0},
                        &(struct notice){.kind = CLIENT_COMMAND_FAILED,
                                         .detail = status_text(status)});
 }
@@ -190,7 +192,7 @@ static enum err commit_placed(struct client *c, struct conv *cv,
     if (p.epoch != a->call.value)
         return OK; /* another one, made since */
     return commit_drop(
-        c, cv, false,
+        c, cv, NULL,
         &(struct notice){.kind = CLIENT_LOG_MISMATCH,
                          .detail = "the server accepted a commit and gives out "
                                    "a log without it: it is made again"});

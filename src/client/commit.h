@@ -41,6 +41,18 @@ MUST_USE enum err pending_insert(struct client *c, const struct conv *cv,
 MUST_USE enum err pending_delete(struct client *c, const struct conv *cv,
                                  bool done);
 
+struct intent_ids {
+    const int64_t *ids;
+    size_t count;
+};
+
+struct notice;
+
+/* Gives up the pending commit, if there is one. `failed`: with what it was for,
+ * and these intents, too; NULL: that is tried again. */
+MUST_USE enum err commit_drop(struct client *c, struct conv *cv,
+                              const struct intent_ids *failed,
+                              const struct notice *why);
 /* Says whether the server refused an own commit with this body. */
 MUST_USE enum err commit_was_refused(struct client *c,
                                      const uint8_t hash[HASH256_SIZE],

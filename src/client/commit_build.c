@@ -484,16 +484,10 @@ static enum err build_failed(struct client *c, struct conv *cv,
     if (why == ERR_NOMEM || why == ERR_IO)
         return why;
     TRY(store_reload(c));
-    CLEANUP(step_rollback) struct step step = {0};
-    TRY(step_begin(c, "intents failed", &step));
-    for (size_t i = 0; i < d->intent_count; i++)
-        TRY(intent_delete(c, d->intents[i]));
-    cv->path_at = cv->path_at == 0 ? 0 : c->now + DAY_MS;
-    TRY(conv_save(c, cv));
-    TRY(conv_notice(c, cv,
+    const struct intent_ids failed = {d->intents, d->intent_count};
+    TRY(commit_drop(c, cv, &failed,
                     &(struct notice){.kind = CLIENT_COMMAND_FAILED,
                                      .detail = err_text(why)}));
-    TRY(step_commit(&step));
     return ERR_NOTFOUND;
 }
 
@@ -507,6 +501,8 @@ static enum err build_step(struct client *c, struct conv *cv, struct draft *d)
     bool work = d->add_count > 0 || d->remove_count > 0 || path_due(c, cv);
     if (work)
         TRY(build(c, cv, d));
+    else
+        TRY(intent_end_if_alone(c, cv));
     TRY(step_commit(&step));
     return work ? OK : ERR_NOTFOUND;
 }

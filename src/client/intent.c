@@ -203,13 +203,13 @@ enum err intent_settled(struct client *c, struct conv *cv,
 
 /* --- what it needs next --- */
 
-/* A conversation of two whose other cannot be had is none: nothing that is
- * queued in it could ever be sent. */
-static enum err end_if_alone(struct client *c, struct conv *cv)
+enum err intent_end_if_alone(struct client *c, struct conv *cv)
 {
     size_t members = 0;
+    bool adding = false;
     TRY(member_count(c, cv->id, &members));
-    if (!cv->direct || members > 1)
+    TRY(intent_adding(c, cv->id, &adding));
+    if (!cv->direct || members > 1 || adding)
         return OK;
     TRY(conv_over(c, cv));
     return conv_save(c, cv);
@@ -229,7 +229,7 @@ static enum err intent_fail(struct client *c, const struct intent *i,
         TRY(conv_notice(
             c, cv,
             &(struct notice){.kind = CLIENT_COMMAND_FAILED, .detail = detail}));
-        TRY(end_if_alone(c, cv));
+        TRY(intent_end_if_alone(c, cv));
     }
     return step_commit(&step);
 }

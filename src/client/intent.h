@@ -59,6 +59,9 @@ MUST_USE enum err intent_walk_begin(struct client *c, int64_t conversation,
 bool intent_walk_next(struct intent_walk *w, struct intent *out,
                       enum err *out_err);
 void intent_walk_end(struct intent_walk *w);
+/* Within a step: a conversation of two whose other cannot be had is none, for
+ * nothing that is queued in it could ever be sent. */
+MUST_USE enum err intent_end_if_alone(struct client *c, struct conv *cv);
 /* Is one on its way to add somebody? */
 MUST_USE enum err intent_adding(struct client *c, int64_t conversation,
                                 bool *out);
