@@ -96,17 +96,27 @@ static enum err send_blob(struct client *c, struct conv *cv,
                                      .total = blob.len,
                                      .days = BLOB_DAYS,
                                      .data = rest}};
-    return call_send(c, cv->server->anonymous,
-                     &(struct call){.task = TASK_BLOB_PUT, .row = cv->id}, &q);
+    return call_send(
+        c, cv->server->anonymous,
+        &(struct call){.task = TASK_BLOB_PUT, .row = cv->id, .value = p->epoch},
+        &q);
+}
+
+/* Is an answer about the commit that is pending now, and not about one that has
+ * lost a race since? */
+static enum err is_current(struct client *c, const struct conv *cv,
+                           const struct answered *a, bool *out)
+{
+    CLEANUP(pending_clear) struct pending p = {0};
+    enum err err = pending_get(c, cv, &p);
+    *out = err == OK && p.epoch == a->call.value;
+    return err == ERR_NOTFOUND ? OK : err;
 }
 
 static enum err uploaded(struct client *c, struct conv *cv, uint64_t stored)
 {
     CLEANUP(pending_clear) struct pending p = {0};
-    enum err err = pending_get(c, cv, &p);
-    if (err == ERR_NOTFOUND)
-        return OK; /* another commit has won meanwhile */
-    TRY(err);
+    TRY(pending_get(c, cv, &p));
     if (stored > p.blob.len)
         return ERR_INVALID; /* more than we have */
     CLEANUP(step_rollback) struct step step = {0};
@@ -184,13 +194,10 @@ static enum err commit_refused(struct client *c, struct conv *cv,
 static enum err commit_placed(struct client *c, struct conv *cv,
                               const struct answered *a)
 {
-    CLEANUP(pending_clear) struct pending p = {0};
-    enum err err = pending_get(c, cv, &p);
-    if (err == ERR_NOTFOUND)
+    bool current = false;
+    TRY(is_current(c, cv, a, &current));
+    if (!current)
         return OK;
-    TRY(err);
-    if (p.epoch != a->call.value)
-        return OK; /* another one, made since */
     return commit_drop(
         c, cv, NULL,
         &(struct notice){.kind = CLIENT_LOG_MISMATCH,
@@ -202,7 +209,11 @@ enum err on_blob_put(const struct answered *a)
 {
     struct client *c = a->client;
     struct conv *cv = conv_find(c, a->call.row);
+    bool current = false;
     if (cv == NULL)
+        return OK;
+    TRY(is_current(c, cv, a, &current));
+    if (!current)
         return OK;
     switch ((enum status)a->answer->status) {
     case STATUS_OK:
@@ -246,6 +257,7 @@ enum err on_commit(const struct answered *a)
     if (cv == NULL)
         return OK;
     uint64_t seen = 0;
+    bool current = false;
     switch ((enum status)a->answer->status) {
     case STATUS_OK: /* it is applied when it comes back */
         seen = a->answer->append.seq;
@@ -268,7 +280,9 @@ enum err on_commit(const struct answered *a)
         cv->retry_at = c->now + SECOND_MS;
         return OK;
     default:
-        return commit_refused(c, cv, (enum status)a->answer->status);
+        TRY(is_current(c, cv, a, &current));
+        return current ? commit_refused(c, cv, (enum status)a->answer->status)
+                       : OK;
     }
     if (seen > cv->head)
         cv->head = seen;
