@@ -152,6 +152,15 @@ static const char *const steps[] = {
     " INTEGER NOT NULL, PRIMARY KEY (conversation, signature_key)"
     ") STRICT, WITHOUT ROWID;",
     "ALTER TABLE reopen ADD COLUMN capability BLOB NOT NULL DEFAULT x'';",
+    /* several of one subscription, after joining again more than once */
+    "CREATE TABLE reopen_2 ("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " conversation INTEGER NOT NULL, subscription BLOB NOT NULL, capability"
+    " BLOB NOT NULL DEFAULT x'', UNIQUE (conversation, subscription,"
+    " capability)) STRICT;"
+    "INSERT INTO reopen_2 SELECT * FROM reopen;"
+    "DROP TABLE reopen;"
+    "ALTER TABLE reopen_2 RENAME TO reopen;",
 };
 
 enum err schema_migrate(struct sql *db)

@@ -358,6 +358,7 @@ static enum err active_pump(struct client *c, struct conv *cv)
 
 static enum err left_pump(struct client *c, struct conv *cv)
 {
+    TRY(send_reopen(c, cv)); /* what it was from before its last return */
     if (cv->acked < cv->cursor)
         return send_ack(c, cv);
     if (cv->rejoin_at == 0 || !client_due(c, cv->rejoin_at))

@@ -76,6 +76,7 @@ struct view {
     uint64_t end; /* the last entry that it may read */
     bool ended;
     bool newer; /* it asks with the capability of a later commit */
+    bool older; /* or there is one */
     bool fresh; /* has been used today */
 };
 
@@ -111,6 +112,7 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     if (!cap_matches(&q, 9, op->cap_hash) && !cap_matches(&q, 10, op->cap_hash))
         return store_refuse(op, STATUS_AUTH, 0);
     v->newer = !cap_matches(&q, 9, op->cap_hash);
+    v->older = !v->newer && !sql_is_null(&q, 10);
     v->slot = sql_u64(&q, 11);
     v->head = sql_u64(&q, 0);
     v->handshake = sql_u64(&q, 1);
@@ -563,10 +565,13 @@ enum err channels_reopen(struct store_sqlite *s, struct store_op *op)
     TRY(view_open(s, op, &op->request.reopen.access, &v, &granted));
     if (!granted)
         return OK;
+    bool own = bytes_equal(op->request.reopen.target, v.sub);
+    if (own && v.older) /* also when it has ended again since */
+        return sub_renew(s, &v, op->day);
     if (v.ended)
         return store_refuse(op, STATUS_STATE, v.end);
-    if (bytes_equal(op->request.reopen.target, v.sub))
-        return v.newer ? OK : sub_renew(s, &v, op->day);
+    if (own)
+        return OK;
     CLEANUP(sql_end)
     struct sql_query q =
         sql_query(v.db, "UPDATE subscription SET ended = NULL, day = ?"
