@@ -99,8 +99,9 @@ struct conv {
 
     /* runtime */
     bool attached;
-    bool unsure;   /* whether the subscription is ended: see sync.c */
-    uint64_t head; /* the server's, as far as we know */
+    uint64_t checked; /* up to here the server's log is ours: see sync.c */
+    bool unsure;      /* whether the subscription is ended: see sync.c */
+    uint64_t head;    /* the server's, as far as we know */
     struct sotto_group *group; /* NULL: not loaded */
 };
 

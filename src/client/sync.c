@@ -99,8 +99,10 @@ enum err on_create(const struct answered *a)
 static enum err send_attach(struct client *c, struct conv *cv)
 {
     struct request q = {.attach = {.access = conv_access(cv)}};
-    return call_send(c, cv->server->anonymous,
-                     &(struct call){.task = TASK_ATTACH, .row = cv->id}, &q);
+    return call_send(
+        c, cv->server->anonymous,
+        &(struct call){.task = TASK_ATTACH, .row = cv->id, .value = cv->first},
+        &q);
 }
 
 #define LOST_ENTRIES                                                  \
@@ -166,8 +168,8 @@ enum err on_attach(const struct answered *a)
 {
     struct client *c = a->client;
     struct conv *cv = conv_find(c, a->call.row);
-    if (cv == NULL)
-        return OK;
+    if (cv == NULL || a->call.value != cv->first)
+        return OK; /* asked before this device was added again */
     if (cv->state == CLIENT_LEFT && a->answer->status != STATUS_BUSY)
         return rejoin_look(c, cv, a->answer->status == STATUS_OK);
     if (a->answer->status != STATUS_OK)
@@ -175,30 +177,88 @@ enum err on_attach(const struct answered *a)
     const struct attach_answer *at = &a->answer->attach;
     if (at->cursor > cv->cursor)
         return store_is_old(c, cv);
-    if (at->head < cv->cursor)
+    /* What the server confirmed once, it knows; or it went back in time, even
+     * if its log has grown since. */
+    if (at->head < cv->cursor || at->cursor < cv->acked ||
+        at->handshake < cv->handshake)
         return conv_stop(c, cv, LOST_ENTRIES);
     if (at->head > cv->cursor && at->oldest > cv->cursor + 1)
         return rejoin_begin(c, cv, CLIENT_REJOIN,
                             "entries were deleted before they were read");
     cv->attached = true;
     cv->unsure = at->cursor < cv->cursor;
+    cv->checked = at->cursor;
     cv->head = at->head;
     return outbox_check_head(c, cv);
 }
 
 /* --- reading --- */
 
+/* After attaching, what was read but not acknowledged is read again: an old
+ * copy of the server may have gone on from there in another way. */
+static uint64_t read_after(const struct conv *cv)
+{
+    return cv->checked < cv->cursor ? cv->checked : cv->cursor;
+}
+
 static enum err send_read(struct client *c, struct conv *cv)
 {
     struct request q = {.read = {.access = conv_access(cv),
-                                 .after = cv->cursor,
+                                 .after = read_after(cv),
                                  .max_bytes = READ_BYTES_MAX}};
     return call_send(c, cv->server->anonymous,
                      &(struct call){.task = TASK_READ,
                                     .row = cv->id,
                                     .value = cv->head,
-                                    .after = cv->cursor},
+                                    .after = read_after(cv)},
                      &q);
+}
+
+static enum err hash_at(struct client *c, const struct conv *cv, uint64_t seq,
+                        struct log_hash *out)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(c->db, "SELECT hash FROM log_hash WHERE conversation = ?"
+                         " AND seq = ?");
+    sql_put_u64(&q, (uint64_t)cv->id);
+    sql_put_u64(&q, seq);
+    TRY(sql_one(&q));
+    return row_copy(&q, 0, out->data, sizeof out->data);
+}
+
+/* Is this the entry that was read with its number before? Yes, too, when the
+ * hashes are not kept for so long. */
+static enum err is_same(struct client *c, const struct conv *cv,
+                        const struct entry *e, bool *out)
+{
+    struct log_hash before = {0}, after = {0};
+    enum err err = hash_at(c, cv, e->seq - 1, &before);
+    if (err == OK)
+        err = hash_at(c, cv, e->seq, &after);
+    *out = true;
+    if (err != OK)
+        return err == ERR_NOTFOUND ? OK : err;
+    TRY(log_hash_next(c->crypto, &before, e));
+    *out = bytes_equal(ID_BYTES(before.data), ID_BYTES(after.data));
+    return OK;
+}
+
+static enum err take_entry(struct client *c, struct conv *cv,
+                           const struct entry *e)
+{
+    bool same = true;
+    if (e->seq > cv->cursor + 1)
+        return ERR_INVALID; /* withheld or reordered */
+    if (e->seq <= cv->cursor && e->seq > cv->checked)
+        TRY(is_same(c, cv, e, &same));
+    if (!same)
+        return conv_stop(c, cv, LOST_ENTRIES);
+    if (e->seq == cv->cursor + 1)
+        TRY(apply_entry(c, cv, e));
+    if (e->seq > cv->checked)
+        cv->checked = e->seq;
+    return OK;
 }
 
 enum err on_read(const struct answered *a)
@@ -222,17 +282,15 @@ enum err on_read(const struct answered *a)
     /* A server that gives nothing, and has more, would be asked for ever. */
     if (read->entries.len == 0 && read->head > cv->cursor)
         return ERR_INVALID;
+    if (read->entries.len == 0)
+        cv->checked = cv->cursor; /* nothing of it is there any more */
     struct reader r = reader_of(read->entries);
     while (reader_more(&r) && cv->state == CLIENT_ACTIVE) {
         struct entry e = {0};
         entry_read(&r, &e);
         if (e.seq <= a->call.after)
             return ERR_INVALID; /* it was not asked for */
-        if (e.seq <= cv->cursor)
-            continue; /* a push was faster */
-        if (e.seq != cv->cursor + 1)
-            return ERR_INVALID; /* withheld or reordered */
-        TRY(apply_entry(c, cv, &e));
+        TRY(take_entry(c, cv, &e));
     }
     return OK;
 }
@@ -246,11 +304,11 @@ enum err on_entry_event(struct client *c, struct lane_state *l,
         return OK;
     if (e->seq > cv->head)
         cv->head = e->seq;
-    if (e->seq != cv->cursor + 1)
+    if (e->seq != cv->cursor + 1 || cv->checked < cv->cursor)
         return OK; /* known, or the pump will read what is between */
     struct entry entry = {
         .seq = e->seq, .time = e->time, .kind = e->kind, .body = e->body};
-    return apply_entry(c, cv, &entry);
+    return take_entry(c, cv, &entry);
 }
 
 enum err on_head_event(struct client *c, struct lane_state *l,
@@ -345,7 +403,7 @@ static enum err active_pump(struct client *c, struct conv *cv)
 {
     if (!cv->attached)
         return send_attach(c, cv);
-    if (cv->cursor < cv->head)
+    if (read_after(cv) < cv->head)
         return send_read(c, cv);
     if (cv->acked < cv->cursor)
         TRY(send_ack(c, cv));
