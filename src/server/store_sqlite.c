@@ -143,11 +143,6 @@ static bool call_hook(void *ctx, const char *name, enum sql_point point)
     return !s->crashed;
 }
 
-void store_sqlite_hook(struct store_sqlite *s, struct sql_hook hook)
-{
-    s->hook = hook;
-}
-
 static void roll_back(struct store_sqlite *s)
 {
     for (size_t i = 0; i < FILE_COUNT; i++)
@@ -373,6 +368,7 @@ static enum err open_all(struct store_sqlite *s,
     s->done_end = &s->done;
     s->blobs_fd = -1;
     s->quotas = quotas_of(&config->quotas);
+    s->hook = config->hook;
     for (unsigned i = 0; i < FILE_COUNT; i++)
         TRY(file_open(s, (enum store_file)i, config));
     return blobs_open(s, config);

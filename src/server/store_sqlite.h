@@ -39,6 +39,9 @@ struct store_sqlite_config {
     bool existing;   /* create nothing */
     uint64_t max_bytes; /* of each file, as if the disk were full; 0: none */
     struct store_quotas quotas;
+    /* For simulations: called around each commit of a file, with its name
+     * ("accounts", …) as the transaction's, and "migrate" when it is made. */
+    struct sql_hook hook;
 };
 
 MUST_USE enum err store_sqlite_open(const struct store_sqlite_config *config,
@@ -48,10 +51,6 @@ void store_sqlite_close(struct store_sqlite **s);
 
 /* The store as the core sees it; `s` must outlive it. */
 struct store store_sqlite_store(struct store_sqlite *s);
-
-/* For simulations: called around the commit of each file, with the file's name
- * ("accounts", …) as the transaction's. */
-void store_sqlite_hook(struct store_sqlite *s, struct sql_hook hook);
 
 /*
  * Reads everything and checks that it fits together: pages, sequence numbers,

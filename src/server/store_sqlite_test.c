@@ -221,10 +221,13 @@ static void crash_between_any_two_commits_loses_and_doubles_nothing(void)
                                      .last_resort = LIT("last")}}},
         };
         struct crash crash = {.left = n};
-        store_sqlite_hook(f.sqlite, (struct sql_hook){crash_now, &crash});
+        f.store_config.hook = (struct sql_hook){crash_now, &crash};
+        CHECK(restart(&f));
+        CHECK_UINT(fixture_login(&f, 2, &anna, &status), OK);
         CHECK(send_all(&f, &all));
         crashed = crash.done;
 
+        f.store_config.hook = (struct sql_hook){0};
         CHECK(restart(&f));
         CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
         CHECK_UINT(fixture_login(&f, 2, &anna, &status), OK);

@@ -17,7 +17,8 @@
 
 #define CONVERSATIONS_MAX 64U
 #define ROWS_MAX          2048U
-#define SETTLE_DAYS       6U
+#define SETTLE_DAYS       40U /* a rejoin that nobody answers ends after 30 */
+#define OLD_DAYS          29U
 #define CHANNEL_SIZE      32U
 #define AUTHENTICATOR_MAX 64U
 
@@ -115,9 +116,7 @@ struct look {
     const uint8_t *account; /* looked for among members */
     int64_t id;  /* the other's, of that conversation; 0: not a member */
     bool listed; /* the account, by a member */
-    bool active; /* somebody else is, there */
     bool busy;
-    bool hopeless;
 };
 
 static enum err look_for_account(void *ctx, struct bytes account,
@@ -151,26 +150,10 @@ static bool lists(struct look *l, struct device *by, int64_t conversation,
     return client_members(by->client, conversation, &v) == OK && l->listed;
 }
 
-/* Is there a member that takes the device for one, and that it knows? */
-static bool can_be_answered(struct look *l, const struct client_conversation *c)
-{
-    for (unsigned i = 0; i < l->w->device_count; i++) {
-        struct device *other = &l->w->devices[i];
-        struct client_visitor v = {.conversation = look_at_other, .ctx = l};
-        if (other == l->d || other->client == NULL)
-            continue;
-        l->id = 0;
-        l->channel = c->channel.data;
-        if (client_conversations(other->client, &v) != OK || l->id == 0)
-            continue;
-        l->active = true;
-        if (lists(l, other, l->id, l->d) && lists(l, l->d, c->id, other))
-            return true;
-    }
-    return false;
-}
-
-/* Whom a member takes for one is there; gives who is not. */
+/* Whom a member takes for one is there; gives who is not. A device that went
+ * back in time may not know how to come in, and what would tell one that was
+ * away is not kept for so long; the old copy of a server gives out KeyPackages
+ * again whose private parts are gone. */
 static struct device *missing(struct look *l,
                               const struct client_conversation *c)
 {
@@ -178,7 +161,8 @@ static struct device *missing(struct look *l,
     for (unsigned i = 0; i < l->w->device_count; i++) {
         struct device *other = &l->w->devices[i];
         if (other == l->d || other->client == NULL || other->restored ||
-            c->state != CLIENT_ACTIVE || !lists(l, l->d, c->id, other))
+            other->away || l->w->server.restored || c->state != CLIENT_ACTIVE ||
+            !lists(l, l->d, c->id, other))
             continue;
         l->id = 0;
         l->channel = c->channel.data;
@@ -191,20 +175,11 @@ static struct device *missing(struct look *l,
 static enum err is_busy(void *ctx, const struct client_conversation *c)
 {
     struct look *l = ctx;
-    l->active = false;
-    if (c->state == CLIENT_REJOINING && !can_be_answered(l, c) &&
-        (l->d->restored || (l->w->attack_count > 0 && l->active))) {
-        l->hopeless = true;
-        return OK;
-    }
     l->busy |= c->queued > 0 || c->state == CLIENT_CREATING ||
                c->state == CLIENT_REJOINING || missing(l, c) != NULL;
     return OK;
 }
 
-/* A device that went back in time may know nobody who is still a member, or be
- * none any more: then it waits in vain. So does one that was cut off by an
- * attack, and then removed; but never one whom nobody is left to answer. */
 static bool device_settled(struct world *w, struct device *d)
 {
     struct client_status status;
@@ -216,8 +191,15 @@ static bool device_settled(struct world *w, struct device *d)
         client_conversations(d->client, &v) != OK)
         return false;
     return !l.busy && status.state == CLIENT_READY && status.online &&
-           status.synced &&
-           (l.hopeless || (status.queued == 0 && status.busy == 0));
+           status.synced && status.queued == 0 && status.busy == 0;
+}
+
+static bool all_settled(struct world *w)
+{
+    bool settled = true;
+    for (unsigned i = 0; i < w->device_count; i++)
+        settled = settled && device_settled(w, &w->devices[i]);
+    return settled;
 }
 
 static enum err say_conversation(void *ctx, const struct client_conversation *c)
@@ -257,18 +239,20 @@ void world_settle(struct world *w)
     w->calm = true;
     w->full = false;
     disk_set_full(w->server.disk, false);
-    for (unsigned i = 0; i < w->device_count; i++)
+    for (unsigned i = 0; i < w->device_count; i++) {
         w->devices[i].offline_until = 0;
+        device_reconnect(w, &w->devices[i]);
+    }
     uint64_t end = w->now + (uint64_t)SETTLE_DAYS * DAY;
-    for (bool settled = false; !settled && w->now < end && w->failed == 0;) {
-        world_run(w, w->now + 10 * MINUTE);
-        settled = true;
-        for (unsigned i = 0; i < w->device_count; i++)
-            settled = settled && device_settled(w, &w->devices[i]);
+    uint64_t step = 10 * MINUTE;
+    bool settled = false;
+    while (!settled && w->now < end && w->failed == 0) {
+        world_run(w, w->now + step);
+        step = step < DAY ? step + step / 8 : step;
+        settled = all_settled(w);
         if (settled) /* what the others sent last is still on its way */
             world_run(w, w->now + 10 * MINUTE);
-        for (unsigned i = 0; i < w->device_count; i++)
-            settled = settled && device_settled(w, &w->devices[i]);
+        settled = settled && all_settled(w);
     }
     for (unsigned i = 0; i < w->device_count && w->failed == 0; i++) {
         struct device *d = &w->devices[i];
@@ -279,6 +263,7 @@ void world_settle(struct world *w)
             w->points[POINT_BEHIND] += c.behind + d->counters.behind;
             w->points[POINT_RETRY] += c.retried + d->counters.retried;
             w->points[POINT_RACE] += c.lost_races + d->counters.lost_races;
+            w->points[POINT_REJOIN] += c.rejoins + d->counters.rejoins;
             w->points[POINT_DUPLICATE] += c.duplicates + d->counters.duplicates;
         }
     }
@@ -308,7 +293,35 @@ static void check_view(struct world *w, const struct view *v)
     }
 }
 
-/* `a` must have what `b` has, in the time in which both were members. */
+static bool is_there(const struct view *v, const char *text)
+{
+    for (size_t i = 0; i < v->row_count; i++) {
+        if (strcmp(v->rows[i].text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where the log that both have read ends: an old copy of the server's disk goes
+ * on from there in another way than the one that those read who had to stop.
+ * Who has left may have read the one or the other. */
+static uint64_t common_end(const struct world *w, const struct view *a,
+                           const struct view *b)
+{
+    bool same = a->state == b->state && a->state != CLIENT_LEFT;
+    if (!w->server.restored || same)
+        return UINT64_MAX;
+    for (size_t i = 0; i < w->old_head_count; i++) {
+        if (memcmp(w->old_heads[i].channel, a->channel, CHANNEL_SIZE) == 0)
+            return w->old_heads[i].head;
+    }
+    return 0;
+}
+
+/* `a` must have what `b` has, in the time in which both were members. A device
+ * that was away for longer than the server remembers a message may have sent it
+ * again: the others keep the first place, and who joined between has the
+ * second. */
 static void check_pair(struct world *w, const struct view *a,
                        const struct view *b)
 {
@@ -326,6 +339,9 @@ static void check_pair(struct world *w, const struct view *a,
         if (&w->devices[a->device] == w->insider &&
             insider_made(w, a->channel, theirs->seq, &kind))
             continue; /* its person never wrote it */
+        if (theirs->seq > common_end(w, a, b) ||
+            (w->theme == THEME_AWAY && is_there(a, theirs->text)))
+            continue;
         if (ours == NULL && theirs->seq > a->since && theirs->seq <= a->cursor)
             world_fail(w, "%s lacks '%s' at %llu, which %s has", name,
                        theirs->text, (unsigned long long)theirs->seq,
@@ -369,39 +385,59 @@ static void check_sent(struct world *w, const struct sent *s)
 }
 
 /* Rule 4, by the store's own files: what every subscription that may read an
- * entry has acknowledged is gone, and what is not stays. Where nobody went back
- * in time or took a subscription more, everybody has acknowledged everything.
- */
+ * entry has acknowledged is gone, and what is not stays, for 30 days at most.
+ * Where nobody went back in time or took a subscription more, everybody has
+ * acknowledged everything in the conversations that somebody is in; who was the
+ * last to leave may have had a message under way, which waits until its time is
+ * over. */
 static const struct {
-    bool complete;
+    bool always; /* or only in a short time without old copies */
     const char *query, *what;
 } store_laws[] = {
-    {false,
+    {true,
      "SELECT count(*) FROM entry e WHERE NOT EXISTS (SELECT 1 FROM"
      " subscription s WHERE s.slot = e.id >> 32 AND (ended IS NULL OR"
      " cursor < ended) AND cursor < e.id & 0xffffffff)",
      "entries that everybody has acknowledged are still there"},
-    {true,
-     "SELECT count(*) FROM entry e WHERE 1 < (SELECT count(*) FROM"
-     " subscription s WHERE s.slot = e.id >> 32)", /* none left it alone */
-     "entries wait for nobody"},
     {false,
      "SELECT count(*) FROM subscription s JOIN channel c USING (slot)"
-     " WHERE cursor < coalesce(ended, head) AND NOT EXISTS (SELECT 1 FROM"
+     " WHERE cap_next IS NULL AND" /* else it had ended, and has come back */
+     " cursor < coalesce(ended, head) AND NOT EXISTS (SELECT 1 FROM"
      " entry e WHERE e.id = s.slot << 32 | cursor + 1)",
      "subscriptions have not read an entry that is gone"},
 };
 
-static bool is_complete(const struct world *w)
+/* Has it gone on for so long that entries were deleted by their age? */
+static bool is_old(const struct world *w)
 {
-    bool complete = w->attack_count == 0;
+    return w->now - w->began > OLD_DAYS * (uint64_t)DAY;
+}
+
+static bool any_old_copy(const struct world *w)
+{
+    bool any = w->server.restored;
     for (unsigned i = 0; i < w->device_count; i++)
-        complete = complete && !w->devices[i].restored;
-    return complete;
+        any = any || w->devices[i].restored;
+    return any;
+}
+
+static void check_nothing_waits(struct world *w, struct sql *db,
+                                const struct view *v)
+{
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(db, "SELECT count(*) FROM entry e JOIN"
+                                       " channel c ON c.slot = e.id >> 32"
+                                       " WHERE c.id = ?");
+    sql_put_bytes(&q, BYTES_ARRAY(v->channel));
+    if (sql_one(&q) != OK)
+        world_fail(w, "server: cannot query its files");
+    else if (sql_u64(&q, 0) > 0)
+        world_fail(w, "server: %llu entries wait for nobody",
+                   (unsigned long long)sql_u64(&q, 0));
 }
 
 /* The server is closed first: nothing but its files is asked. */
-static void check_store_files(struct world *w)
+static void check_store_files(struct world *w, const struct views *views)
 {
     struct problem problem = {0};
     CLEANUP(sql_close) struct sql *db = NULL;
@@ -414,7 +450,7 @@ static void check_store_files(struct world *w)
         return;
     }
     for (size_t i = 0; i < sizeof store_laws / sizeof store_laws[0]; i++) {
-        if (store_laws[i].complete && !is_complete(w))
+        if (!store_laws[i].always && (is_old(w) || any_old_copy(w)))
             continue;
         CLEANUP(sql_end)
         struct sql_query q = sql_query(db, store_laws[i].query);
@@ -424,9 +460,15 @@ static void check_store_files(struct world *w)
             world_fail(w, "server: %llu %s", (unsigned long long)sql_u64(&q, 0),
                        store_laws[i].what);
     }
+    for (size_t i = 0; i < views->count && !any_old_copy(w) && !is_old(w) &&
+                       w->attack_count == 0;
+         i++) {
+        if (views->list[i].state == CLIENT_ACTIVE)
+            check_nothing_waits(w, db, &views->list[i]);
+    }
 }
 
-static void check_server(struct world *w)
+static void check_server(struct world *w, const struct views *views)
 {
     struct problem problem = {0};
     struct server *s = &w->server;
@@ -434,7 +476,7 @@ static void check_server(struct world *w)
         world_fail(w, "server: its store is damaged: %s", problem.detail);
     core_free(&s->core);
     store_sqlite_close(&s->sqlite);
-    check_store_files(w);
+    check_store_files(w, views);
 }
 
 void world_check(struct world *w)
@@ -454,7 +496,7 @@ void world_check(struct world *w)
     }
     for (unsigned i = 0; i < w->sent_count; i++)
         check_sent(w, &w->sent[i]);
-    check_server(w);
+    check_server(w, views);
     for (size_t i = 0; i < views->count; i++)
         free(views->list[i].rows);
     free(views);

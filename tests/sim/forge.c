@@ -132,7 +132,7 @@ static bool broken_subtree(struct forge *f)
     f->effect = EFFECT_APPLIED;
     /* Who is cut off is added again by those who are not: so nobody may lose
      * its place by other means. */
-    if (f->w->seed % RESTORED_SEEDS == 0 || f->pending || !other_leaf(f, &leaf))
+    if (f->pending || !other_leaf(f, &leaf))
         return false;
     f->victim = leaf;
     evil_next_commit(EVIL_SUBTREE, leaf);
@@ -157,7 +157,7 @@ static bool broken_removal(struct forge *f)
 {
     struct lists lists = {0};
     uint32_t leaf = 0;
-    if (f->w->seed % RESTORED_SEEDS == 0 || !other_leaf(f, &leaf))
+    if (!other_leaf(f, &leaf))
         return false;
     f->victim = leaf;
     lists_end(f, &lists, leaf);

@@ -11,11 +11,8 @@
 
 void insider_plan(struct world *w)
 {
-    if (!world_chance(w, 2))
-        return;
     w->insider = &w->devices[world_random(w, w->device_count)];
-    w->vanishes = w->device_count > 2 && w->seed % RESTORED_SEEDS != 0 &&
-                  world_chance(w, 2);
+    w->vanishes = w->device_count > 2 && world_chance(w, 2);
 }
 
 bool insider_made(const struct world *w, const uint8_t *channel, uint64_t seq,

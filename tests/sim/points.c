@@ -8,12 +8,18 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_BEHIND] = "answer: behind",
     [POINT_RETRY] = "request made again",
     [POINT_RACE] = "commit lost a race",
-    [POINT_REJOIN] = "rejoin asked for",
+    [POINT_REJOIN] = "rejoin begun",
+    [POINT_REJOINED] = "rejoined",
     [POINT_DUPLICATE] = "second copy dropped",
     [POINT_CUT] = "connection cut",
     [POINT_DEVICE_CRASH] = "device crashed",
     [POINT_SERVER_CRASH] = "server crashed",
-    [POINT_RESTORED] = "old copy of a device's store",
+    [POINT_OLD_DEVICE] = "old copy of a device's store",
+    [POINT_OLD_SERVER] = "old copy of the server's disk",
+    [POINT_AWAY] = "device away for more than 30 days",
+    [POINT_SLOW] = "connection too slow for pushes",
+    [POINT_NOT_REGISTERED] = "registration refused",
+    [POINT_VOID_CONTACT] = "contact capability made void",
     [POINT_DISK_FULL] = "server's disk full, or free again",
     [POINT_BROKEN_FOR_ALL] = "insider: commit broken for everyone",
     [POINT_BROKEN_SUBTREE] = "insider: commit broken for a subtree",
@@ -37,65 +43,63 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_NOT_LET_IN] = "insider: refused by the server",
 };
 
-/* The transactions of the server's store, and of the client. A seldom one is
- * shown, but not asked for: it needs a fault that few worlds have. */
+/* The transactions of the server's store, and of the client. */
 static const struct {
     bool server;
-    bool seldom;
+    enum theme theme;
     const char *name;
 } transactions[] = {
-    {true, false, "accounts"},
-    {true, false, "inboxes"},
-    {true, false, "channels"},
-    {true, false, "blobs"},
-    {true, true, "migrate"},
-    {false, true, "migrate"},
-    {false, false, "make account"},
-    {false, false, "registered"},
-    {false, false, "inbox item"},
-    {false, false, "apply entry"},
-    {false, false, "pin server"},
-    {false, false, "register"},
-    {false, false, "begin conversation"},
-    {false, false, "create group"},
-    {false, false, "add member"},
-    {false, false, "remove member"},
-    {false, false, "leave"},
-    {false, false, "accept"},
-    {false, false, "queue message"},
-    {false, false, "mark read"},
-    {false, false, "blob piece stored"},
-    {false, false, "drop commit"},
-    {false, false, "intents failed"},
-    {false, false, "build commit"},
-    {false, false, "intent failed"},
-    {false, false, "intent later"},
-    {false, false, "looked up"},
-    {false, false, "learn chain"},
-    {false, false, "forget capability"},
-    {false, false, "key packages taken"},
-    {false, false, "verify handle"},
-    {false, false, "drop joining"},
-    {false, false, "joining later"},
-    {false, false, "join"},
-    {false, false, "blob piece fetched"},
-    {false, false, "mail answered"},
-    {false, false, "encrypt message"},
-    {false, false, "message accepted"},
-    {false, false, "message refused"},
-    {false, true, "message is not in the log"},
-    {false, true, "message not accepted"},
-    {false, false, "make key packages"},
-    {false, false, "key packages published"},
-    {false, false, "key packages looked at"},
-    {false, false, "begin rejoin"},
-    {false, false, "ask to rejoin"},
-    {false, true, "tell a silent leaf"},
-    {false, false, "channel created"},
-    {false, false, "server restored"},
-    {false, false, "acknowledged"},
-    {false, false, "reopened"},
-    {false, false, "removal looked at"},
+    {true, THEME_PLAIN, "accounts"},
+    {true, THEME_PLAIN, "inboxes"},
+    {true, THEME_PLAIN, "channels"},
+    {true, THEME_PLAIN, "blobs"},
+    {true, THEME_PLAIN, "migrate"},
+    {false, THEME_PLAIN, "migrate"},
+    {false, THEME_ENROL, "make account"},
+    {false, THEME_ENROL, "registered"},
+    {false, THEME_PLAIN, "inbox item"},
+    {false, THEME_PLAIN, "apply entry"},
+    {false, THEME_ENROL, "pin server"},
+    {false, THEME_ENROL, "register"},
+    {false, THEME_PLAIN, "begin conversation"},
+    {false, THEME_PLAIN, "create group"},
+    {false, THEME_PLAIN, "add member"},
+    {false, THEME_RETURN, "remove member"},
+    {false, THEME_PLAIN, "leave"},
+    {false, THEME_PLAIN, "accept"},
+    {false, THEME_PLAIN, "queue message"},
+    {false, THEME_PLAIN, "mark read"},
+    {false, THEME_PLAIN, "blob piece stored"},
+    {false, THEME_NARROW, "drop commit"},
+    {false, THEME_PLAIN, "build commit"},
+    {false, THEME_PLAIN, "intent failed"},
+    {false, THEME_PLAIN, "intent later"},
+    {false, THEME_PLAIN, "looked up"},
+    {false, THEME_PLAIN, "learn chain"},
+    {false, THEME_CONTACT, "forget capability"},
+    {false, THEME_PLAIN, "key packages taken"},
+    {false, THEME_PLAIN, "verify handle"},
+    {false, THEME_OLD_DEVICE, "drop joining"},
+    {false, THEME_RETURN, "joining later"},
+    {false, THEME_PLAIN, "join"},
+    {false, THEME_PLAIN, "blob piece fetched"},
+    {false, THEME_PLAIN, "mail answered"},
+    {false, THEME_PLAIN, "encrypt message"},
+    {false, THEME_SLOW, "message accepted"},
+    {false, THEME_NARROW, "message refused"},
+    {false, THEME_OLD_SERVER, "message not accepted"},
+    {false, THEME_OLD_SERVER, "message is not in the log"},
+    {false, THEME_PLAIN, "make key packages"},
+    {false, THEME_PLAIN, "key packages published"},
+    {false, THEME_PLAIN, "key packages looked at"},
+    {false, THEME_OLD_DEVICE, "begin rejoin"},
+    {false, THEME_OLD_DEVICE, "ask to rejoin"},
+    {false, THEME_AWAY, "tell a silent leaf"},
+    {false, THEME_PLAIN, "channel created"},
+    {false, THEME_OLD_SERVER, "server restored"},
+    {false, THEME_PLAIN, "acknowledged"},
+    {false, THEME_INSIDER, "reopened"},
+    {false, THEME_RETURN, "removal looked at"},
 };
 #define TRANSACTIONS (sizeof(transactions) / sizeof(transactions[0]))
 
@@ -123,10 +127,13 @@ const char *point_name(size_t point, char out[64])
     return out;
 }
 
-bool point_is_seldom(size_t point)
+enum theme transaction_theme(size_t transaction)
 {
-    return point >= POINT_CRASHES &&
-           transactions[(point - POINT_CRASHES) / 2].seldom;
+    return transactions[transaction].theme;
 }
+
+size_t transaction_count(void) { return TRANSACTIONS; }
+
+size_t point_transaction(size_t point) { return (point - POINT_CRASHES) / 2; }
 
 size_t point_count(void) { return POINT_CRASHES + 2 * TRANSACTIONS; }

@@ -12,16 +12,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a world is about: a life that leads to one thing more often than usual,
+ * or a fault that only such worlds have. In the first ones, members may attack
+ * as well. */
+enum theme {
+    THEME_PLAIN,
+    THEME_ENROL,   /* registration with an invite; some are refused */
+    THEME_SLOW,    /* connections whose queue is full */
+    THEME_CONTACT, /* capabilities that people know become void */
+    THEME_RETURN,  /* members are removed and added again */
+    THEME_INSIDER, /* a member attacks */
+    THEMES_WITH_INSIDERS,
+    THEME_NARROW = THEMES_WITH_INSIDERS, /* the server has room for little */
+    THEME_OLD_DEVICE, /* old copies of devices' stores are put back */
+    THEME_OLD_SERVER, /* an old copy of the server's disk is put back */
+    THEME_AWAY,       /* a device is away for longer than anything is kept */
+    THEMES
+};
+
 enum point {
     POINT_BEHIND,
     POINT_RETRY,
     POINT_RACE,
     POINT_REJOIN,
+    POINT_REJOINED,
     POINT_DUPLICATE,
     POINT_CUT,
     POINT_DEVICE_CRASH,
     POINT_SERVER_CRASH,
-    POINT_RESTORED,
+    POINT_OLD_DEVICE,
+    POINT_OLD_SERVER,
+    POINT_AWAY,
+    POINT_SLOW,
+    POINT_NOT_REGISTERED,
+    POINT_VOID_CONTACT,
     POINT_DISK_FULL,
     POINT_INSIDERS, /* kinds of attack, by a member (insider.h) */
     POINT_BROKEN_FOR_ALL = POINT_INSIDERS,
@@ -58,6 +82,9 @@ size_t point_of_crash(bool server, const char *transaction,
 /* Returns NULL past the last. */
 const char *point_name(size_t point, char out[64]);
 
-/* Too few worlds meet it for a minimum. */
-bool point_is_seldom(size_t point);
+/* The worlds that meet this transaction, and how many there are. */
+enum theme transaction_theme(size_t transaction);
+size_t transaction_count(void);
+/* The transaction of a crash point. */
+size_t point_transaction(size_t point);
 size_t point_count(void);

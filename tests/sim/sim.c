@@ -44,7 +44,7 @@ static bool run_seed(uint64_t seed, bool trace, uint64_t *points,
     struct world *w = NULL;
     if (world_create(seed, trace, points, &w) != OK)
         return false;
-    life_plan(w);
+    life_live(w);
     world_settle(w);
     if (w->failed == 0)
         world_check(w);
@@ -89,23 +89,35 @@ static bool run_jobs(const struct options *o, struct results *r)
     return ok;
 }
 
+static uint64_t times_met(const struct options *o, const struct results *r,
+                          size_t point)
+{
+    uint64_t met = 0;
+    for (unsigned job = 0; job < o->jobs; job++)
+        met += r->points[job][point];
+    return met;
+}
+
 /* Prints how often each point was met; gives how many were met too seldom. */
 static unsigned print_points(const struct options *o, const struct results *r)
 {
     char room[64];
     unsigned missed = 0;
     const char *name = NULL;
+    size_t rarest = 0;
     for (size_t p = 0; (name = point_name(p, room)) != NULL; p++) {
-        uint64_t met = 0;
-        for (unsigned job = 0; job < o->jobs; job++)
-            met += r->points[job][p];
-        bool seldom =
-            o->count >= REQUIRED_BATCH && met < REQUIRED && !point_is_seldom(p);
+        uint64_t met = times_met(o, r, p);
+        bool seldom = o->count >= REQUIRED_BATCH && met < REQUIRED;
         missed += seldom;
+        if (met < times_met(o, r, rarest))
+            rarest = p;
         if (!o->quiet || seldom)
             printf("# %10llu  %s%s\n", (unsigned long long)met, name,
                    seldom ? "  TOO SELDOM" : "");
     }
+    printf("# %zu points; met the least, %llu times: %s\n", point_count(),
+           (unsigned long long)times_met(o, r, rarest),
+           point_name(rarest, room));
     return missed;
 }
 

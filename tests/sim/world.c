@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define START          1800000000000U /* ms since 1970 */
-#define SKEW_MAX       (3U * MINUTE)
-#define CALM_DELAY     40U
-#define ROUGH_DELAY    4000U
-#define KEY_HASH       16U
-#define DEVICE_LOG_KIB 256U /* small, so that it goes into the file often */
+#define START                1800000000000U /* ms since 1970 */
+#define SKEW_MAX             (3U * MINUTE)
+#define CALM_DELAY           40U
+#define NARROW_SUBSCRIPTIONS 3U
+#define NARROW_BYTES         20000U
+#define HAPPENINGS_MAX       500000U
+#define ROUGH_DELAY          4000U
+#define DEVICE_LOG_KIB       256U /* small, so that it goes into the file often */
 
 enum what {
     TO_SERVER,
@@ -29,6 +31,7 @@ enum what {
     FLUSH,
     DEVICE_START,
     SERVER_START,
+    ENROL,
     LIFE,
 };
 
@@ -170,9 +173,10 @@ static bool at_point(struct world *w, bool server, const char *name,
         world_fail(w, "unknown transaction '%s': add it to points.c", name);
         return true;
     }
-    if (w->calm || w->crash == 0 ||
-        !world_chance(w, point == w->focus ? 2 : w->crash))
+    bool focus = point_transaction(point) == w->focus && w->focus_left > 0;
+    if (w->calm || w->crash == 0 || !world_chance(w, focus ? 2 : w->crash))
         return true;
+    w->focus_left -= focus;
     w->points[point]++;
     world_trace(w, "crash %s commit of '%s'",
                 side == SQL_BEFORE_COMMIT ? "before" : "after", name);
@@ -183,13 +187,19 @@ static bool at_point(struct world *w, bool server, const char *name,
 static bool device_point(void *ctx, const char *name, enum sql_point side)
 {
     struct device *d = ctx;
-    return at_point(d->world, false, name, side, &d->crash_now);
+    bool go_on = at_point(d->world, false, name, side, &d->crash_now);
+    if (d->crash_now)
+        disk_cut(d->disk);
+    return go_on;
 }
 
 static bool server_point(void *ctx, const char *name, enum sql_point side)
 {
     struct world *w = ctx;
-    return at_point(w, true, name, side, &w->server.crash_now);
+    bool go_on = at_point(w, true, name, side, &w->server.crash_now);
+    if (w->server.crash_now)
+        disk_cut(w->server.disk);
+    return go_on;
 }
 
 /* --- The network --------------------------------------------------------- */
@@ -230,7 +240,8 @@ static void cut(struct world *w, struct device *d, size_t lane)
     h->device = d->index;
     h->lane = lane;
     h->conn = l->conn;
-    l->connecting = true; /* until the device knows */
+    l->connecting = true;
+    l->leaving = true; /* until the device knows */
 }
 
 void device_cut(struct world *w, struct device *d)
@@ -282,7 +293,7 @@ uint64_t device_time(const struct world *w, const struct device *d)
     return (uint64_t)((int64_t)w->now + d->skew);
 }
 
-static void device_start(struct world *w, struct device *d)
+void device_start(struct world *w, struct device *d)
 {
     struct problem problem = {0};
     CLEANUP(secret_clear) struct secret key = {0};
@@ -322,7 +333,7 @@ static void counters_add(struct client_counters *to, struct client_counters c)
     to->duplicates += c.duplicates;
 }
 
-static void device_stop(struct world *w, struct device *d)
+void device_stop(struct world *w, struct device *d)
 {
     if (d->client != NULL)
         counters_add(&d->counters, client_counters(d->client));
@@ -348,22 +359,32 @@ void device_crash(struct world *w, struct device *d)
     plan(w, d->down_until, DEVICE_START)->device = d->index;
 }
 
-void device_backup(struct world *w, struct device *d)
+/* What only certain faults may cause. */
+static bool is_expected(const struct world *w, const struct device *d,
+                        const struct client_event *e)
 {
-    device_stop(w, d);
-    must(disk_backup(d->disk));
-    d->backed_up = true;
-    device_start(w, d);
-}
-
-void device_restore(struct world *w, struct device *d)
-{
-    world_trace(w, "%s: an old copy of its store is put back", d->name);
-    world_meet(w, POINT_RESTORED);
-    device_stop(w, d);
-    disk_restore(d->disk);
-    d->restored = true;
-    device_start(w, d);
+    bool old_server = w->server.restored;
+    switch ((int)e->kind) {
+    case CLIENT_REGISTER_FAILED:
+        return d->misled;
+    case CLIENT_SERVER_RESTORED:
+        return old_server || w->theme == THEME_AWAY; /* for want of use */
+    case CLIENT_STORE_OLD:
+        return d->restored;
+    case CLIENT_ENTRY_SKIPPED:
+        return d->restored || (old_server && e->conversation == 0);
+    case CLIENT_REJOIN:
+        return old_server || strstr(e->detail, "cannot apply") == NULL;
+    case CLIENT_SERVER_UNKNOWN:
+    case CLIENT_SERVER_VERSION:
+    case CLIENT_SERVER_BROKEN:
+    case CLIENT_ACCOUNT_FROZEN:
+    case CLIENT_LOGIN_FAILED:
+    case CLIENT_LOG_MISMATCH:
+        return false;
+    default:
+        return true;
+    }
 }
 
 void device_restart(struct world *w, struct device *d)
@@ -386,39 +407,22 @@ static void take_event(struct world *w, struct device *d,
     world_trace(w, "%s: %s conversation %lld message %lld %s", d->name,
                 client_event_name(e->kind), (long long)e->conversation,
                 (long long)e->message, e->detail);
-    if (e->kind == CLIENT_REGISTERED)
-        d->registered = true;
-    if (e->kind == CLIENT_REJOIN)
-        world_meet(w, POINT_REJOIN);
-    if (e->kind == CLIENT_REJOINED)
-        d->rejoined++;
-    if (insider_explains(w, d, e))
-        return;
-    switch ((int)e->kind) {
-    case CLIENT_REGISTER_FAILED:
-    case CLIENT_SERVER_UNKNOWN:
-    case CLIENT_SERVER_VERSION:
-    case CLIENT_SERVER_BROKEN:
-    case CLIENT_LOGIN_FAILED:
-    case CLIENT_LOG_MISMATCH:
-    case CLIENT_SERVER_RESTORED:
-    case CLIENT_ACCOUNT_FROZEN:
+    if (!insider_explains(w, d, e) && !is_expected(w, d, e))
         world_fail(w, "%s: %s %s", d->name, client_event_name(e->kind),
                    e->detail);
-        break;
-    case CLIENT_ENTRY_SKIPPED:
-    case CLIENT_STORE_OLD:
-        if (!d->restored)
-            world_fail(w, "%s: %s %s", d->name, client_event_name(e->kind),
-                       e->detail);
-        break;
-    case CLIENT_REJOIN:
-        if (strstr(e->detail, "cannot apply") != NULL)
-            world_fail(w, "%s: rejoins for %s", d->name, e->detail);
-        break;
-    default:
-        break;
-    }
+    if (e->kind == CLIENT_REGISTER_FAILED)
+        world_meet(w, POINT_NOT_REGISTERED);
+    if (e->kind == CLIENT_REJOINED)
+        world_meet(w, POINT_REJOINED);
+}
+
+static void connect_at(struct world *w, struct device *d, size_t lane,
+                       uint64_t at)
+{
+    struct happening *h = plan(w, at, CONNECT);
+    h->device = d->index;
+    h->lane = lane;
+    d->links[lane].connecting = true;
 }
 
 static void lanes_pump(struct world *w, struct device *d)
@@ -434,12 +438,17 @@ static void lanes_pump(struct world *w, struct device *d)
             cut(w, d, lane);
         if (!wish.wanted || l->up || l->connecting)
             continue;
-        l->connecting = true;
-        struct happening *h = plan(
-            w, w->now + 1 + world_random(w, wish.reconnect_ms + 3 * SECOND),
-            CONNECT);
-        h->device = d->index;
-        h->lane = lane;
+        connect_at(w, d, lane,
+                   w->now + 1 +
+                       world_random(w, wish.reconnect_ms + 3 * SECOND));
+    }
+}
+
+void device_reconnect(struct world *w, struct device *d)
+{
+    for (size_t lane = 0; lane < LANES_MAX && d->client != NULL; lane++) {
+        if (d->links[lane].connecting && !d->links[lane].leaving)
+            connect_at(w, d, lane, w->now + 1);
     }
 }
 
@@ -489,8 +498,14 @@ static void device_connect(struct world *w, struct device *d, size_t lane)
 {
     struct link *l = &d->links[lane];
     uint8_t exporter[CORE_EXPORTER_SIZE];
+    if (!l->connecting || l->up || l->leaving)
+        return; /* another attempt has come first */
+    if (d->offline_until > w->now) {
+        connect_at(w, d, lane, d->offline_until + world_random(w, 3 * SECOND));
+        return;
+    }
     l->connecting = false;
-    if (w->server.core == NULL || d->offline_until > w->now) {
+    if (w->server.core == NULL) {
         lanes_pump(w, d);
         return;
     }
@@ -515,21 +530,28 @@ static void server_start(struct world *w)
         .dir = "server",
         .vfs = "server",
         .exclusive = true,
-        .quotas = {.stranger_takes = UINT32_MAX, .stranger_items = UINT32_MAX}};
+        .quotas = {.stranger_takes = UINT32_MAX, .stranger_items = UINT32_MAX},
+        .hook = {server_point, w}};
+    if (w->theme == THEME_NARROW) {
+        config.quotas.subscriptions = NARROW_SUBSCRIPTIONS;
+        config.quotas.channel_bytes = NARROW_BYTES;
+    }
     enum err err = store_sqlite_open(&config, &problem, &s->sqlite);
+    if (s->crash_now) {
+        server_crash(w);
+        return;
+    }
     if (err != OK) {
         world_fail(w, "server: cannot open its store: %s", problem.detail);
         return;
     }
-    struct sql_hook hook = {server_point, w};
-    store_sqlite_hook(s->sqlite, hook);
     s->store = store_sqlite_store(s->sqlite);
     struct core_parts parts = {
         .crypto = w->crypto,
         .random = &w->source,
         .store = &s->store,
         .server_key = &w->server_key,
-        .config = {.open_registration = true,
+        .config = {.open_registration = w->theme != THEME_ENROL,
                    .pow_bits = 1,
                    .reconnect_delay_ms = 2 * SECOND,
                    .limits = {.subscription_appends = UINT32_MAX,
@@ -542,6 +564,9 @@ static void server_start(struct world *w)
                               .remote_stranger_tasks = UINT32_MAX}},
     };
     must(core_create(&parts, &s->core));
+    struct digest id;
+    must(hash(w->crypto, HASH_SHA256, PARTS(core_public_key(s->core)), &id));
+    memcpy(s->key_hash, id.data, sizeof s->key_hash);
     world_trace(w, "server: started");
 }
 
@@ -667,7 +692,7 @@ static void lane_down(struct world *w, struct device *d,
     struct link *l = &d->links[h->lane];
     if (l->up || l->conn != h->conn || d->client == NULL)
         return;
-    l->connecting = false;
+    l->connecting = l->leaving = false;
     client_lane_down(d->client, h->lane, device_time(w, d));
     device_pump(w, d);
 }
@@ -718,6 +743,9 @@ static void happen(struct world *w, const struct happening *h)
         if (w->server.core == NULL)
             server_start(w);
         break;
+    case ENROL:
+        life_enrol(w, d);
+        break;
     case LIFE:
         life_step(w, d);
         break;
@@ -731,9 +759,16 @@ void world_run(struct world *w, uint64_t until)
         w->now = h->at;
         happen(w, h);
         happening_free(h);
+        if (++w->happened == HAPPENINGS_MAX)
+            world_fail(w, "somebody does the same again and again");
     }
     if (w->now < until)
         w->now = until;
+}
+
+void device_enrol_at(struct world *w, struct device *d, uint64_t at)
+{
+    plan(w, at, ENROL)->device = d->index;
 }
 
 void life_at(struct world *w, struct device *d, uint64_t at)
@@ -743,21 +778,6 @@ void life_at(struct world *w, struct device *d, uint64_t at)
 
 /* --- Making -------------------------------------------------------------- */
 
-static void device_register(struct world *w, struct device *d)
-{
-    struct digest id;
-    uint8_t recovery[CLIENT_RECOVERY_SIZE];
-    must(hash(w->crypto, HASH_SHA256, PARTS(core_public_key(w->server.core)),
-              &id));
-    struct client_registration r = {
-        .address = "server:7470",
-        .handle = d->name,
-        .key_hash = {id.data, KEY_HASH},
-    };
-    must(client_register(d->client, &r, recovery, device_time(w, d)));
-    device_pump(w, d);
-}
-
 enum err world_create(uint64_t seed, bool trace, uint64_t *points,
                       struct world **out)
 {
@@ -765,7 +785,7 @@ enum err world_create(uint64_t seed, bool trace, uint64_t *points,
     w->seed = seed;
     w->trace = trace;
     w->points = points;
-    w->now = START + seed % DAY;
+    w->began = w->now = START + seed % DAY;
     w->random = (seed + 1) * 0x9e3779b97f4a7c15U;
     w->next_conn = 1;
     w->heard.body = buf_new(MESSAGE_MAX);
@@ -774,8 +794,9 @@ enum err world_create(uint64_t seed, bool trace, uint64_t *points,
     must(crypto_create(&w->crypto));
     secret_random(&w->server_key, 32, &w->source);
     must(disk_create("server", seed, &w->server.disk));
-    server_start(w);
     w->device_count = 2 + (unsigned)world_random(w, DEVICES_MAX - 2);
+    life_choose(w);
+    server_start(w);
     for (unsigned i = 0; i < w->device_count; i++) {
         struct device *d = &w->devices[i];
         d->world = w;
@@ -784,7 +805,7 @@ enum err world_create(uint64_t seed, bool trace, uint64_t *points,
         d->skew = (int64_t)world_random(w, 2 * SKEW_MAX) - (int64_t)SKEW_MAX;
         must(disk_create(d->name, seed + i + 1, &d->disk));
         device_start(w, d);
-        device_register(w, d);
+        device_enrol_at(w, d, w->now + 1 + world_random(w, 5 * SECOND));
     }
     *out = w;
     return OK;

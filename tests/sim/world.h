@@ -29,12 +29,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DEVICES_MAX    6U
-#define LANES_MAX      4U
-#define SENT_MAX       512U
-#define ATTACKS_MAX    64U
-#define RESTORED_SEEDS 4U /* in one of so many, a device goes back in time */
-#define TEXT_SIZE      24U
+#define DEVICES_MAX   6U
+#define LANES_MAX     4U
+#define SENT_MAX      512U
+#define ATTACKS_MAX   64U
+#define TEXT_SIZE     24U
+#define KEY_HASH_SIZE 16U
+#define HEADS_MAX     64U
+#define ID_LEN        32U
 
 #define SECOND UINT64_C(1000)
 #define MINUTE (60U * SECOND)
@@ -43,7 +45,8 @@
 /* One device's connection of one lane. */
 struct link {
     bool up;
-    bool connecting;
+    bool connecting;    /* or the device does not know yet that it is down */
+    bool leaving;       /* the latter */
     uint32_t conn;      /* its number at the core */
     uint64_t to_server; /* when the last message under way arrives */
     uint64_t to_client;
@@ -62,10 +65,11 @@ struct device {
     uint64_t next_tick;
     bool crash_now; /* a crash point was hit during the call */
     bool registered;
+    bool misled; /* registers with what the server must refuse */
+    bool away;   /* for longer than anything is kept, ever */
     bool backed_up;
-    bool gone;         /* it attacked, and is never seen again */
-    bool restored;     /* an old copy of its store was put back, ever */
-    uint64_t rejoined; /* times */
+    bool gone;     /* it attacked, and is never seen again */
+    bool restored; /* an old copy of its store was put back, ever */
     struct link links[LANES_MAX];
     struct client_counters counters; /* of its earlier lives */
 };
@@ -78,6 +82,9 @@ struct server {
     uint64_t down_until;
     bool flush_planned;
     bool crash_now;
+    bool backed_up;
+    bool restored; /* an old copy of its disk was put back, ever */
+    uint8_t key_hash[KEY_HASH_SIZE];
 };
 
 /* A text that a device accepted from its person. */
@@ -103,8 +110,16 @@ struct heard {
     struct buf body;
 };
 
+/* Where a channel ended in the old copy of the server's disk. */
+struct old_head {
+    uint8_t channel[ID_LEN];
+    uint64_t head;
+};
+
 struct world {
     uint64_t seed;
+    enum theme theme;
+    uint64_t began;
     uint64_t now;
     uint64_t random;
     struct entropy_seeded entropy;
@@ -121,15 +136,19 @@ struct world {
     struct heard heard;     /* by the insider */
     struct attack attacks[ATTACKS_MAX];
     unsigned attack_count;
+    struct old_head old_heads[HEADS_MAX];
+    size_t old_head_count;
     uint32_t next_conn;
     uint64_t next_order;
+    uint64_t happened;
     struct happening **heap; /* what is to come, the soonest first */
     size_t heap_len;
     size_t heap_cap;
-    bool calm;      /* no more faults: the network has healed */
-    size_t focus;   /* this crash point is taken once in two */
-    unsigned crash; /* a crash point is taken once in so many; 0: never */
-    bool full;      /* the server's disk */
+    bool calm;           /* no more faults: the network has healed */
+    size_t focus;        /* crash points of this transaction: once in two */
+    unsigned focus_left; /* so often at most */
+    unsigned crash;      /* others are taken once in so many; 0: none is */
+    bool full;           /* the server's disk */
     bool trace;
     uint64_t failed; /* failed checks; each was printed */
     uint64_t *points;
@@ -170,14 +189,25 @@ struct answer;
 bool world_ask(struct world *w, struct request *q, struct buf *room,
                struct answer *out);
 
-/* Puts back the store as it was at the last backup (made when there is none).
- */
-void device_backup(struct world *w, struct device *d);
-void device_restore(struct world *w, struct device *d);
+/* Makes connections that were put off. */
+void device_reconnect(struct world *w, struct device *d);
+/* Plans the next try to register. */
+void device_enrol_at(struct world *w, struct device *d, uint64_t at);
 
-/* The random life of the devices (life.c): plans it, and does a step of it. */
-void life_plan(struct world *w);
+/* The faults that only some worlds have (faults.c). */
+void fault_old_device(struct world *w, struct device *d);
+void fault_old_server(struct world *w, struct device *d);
+void fault_void_contact(struct world *w, struct device *d);
+void fault_slow(struct world *w, struct device *d);
+void device_stop(struct world *w, struct device *d);
+void device_start(struct world *w, struct device *d);
+
+/* The random life of the devices (life.c): decides what the world is about,
+ * plans and lives it, and does a step of it. */
+void life_choose(struct world *w);
+void life_live(struct world *w);
 void life_step(struct world *w, struct device *d);
+void life_enrol(struct world *w, struct device *d);
 void life_at(struct world *w, struct device *d, uint64_t at);
 
 /* Heals the network, waits until nothing is left to do, and compares what all
