@@ -228,7 +228,7 @@ static void control_characters_do_nothing(void)
 {
     CHECK(has_read_all());
     CHECK_UINT((unsigned)AS(&town, "alice", "send", "bob",
-                            "red \x1b[31m bell \a back \r\u202e end"),
+                            "red \x1b[31m bell \a back \r\xe2\x80\xae end"),
                0);
     CHECK(receives("bob", "red \\u{1b}[31m bell \\u{7} back \\u{d}\\u{202e}"));
     CHECK(strchr(town.last.out, '\x1b') == NULL);
@@ -395,11 +395,12 @@ static void groups_of_one_name_go_by_their_number(void)
     CHECK_UINT((unsigned)AS(&town, "carol", "send", "twins", "which?"), 2);
     CHECK(people_complained(&town, "#2"));
     CHECK_UINT((unsigned)AS(&town, "carol", "group", "list"), 0);
-    int number = 0;
     const char *line = strstr(town.last.out, "twins\t#");
-    CHECK(line != NULL && sscanf(line, "twins\t#%d", &number) == 1);
+    CHECK(line != NULL);
+    const char *digits = strchr(line, '#') + 1;
     char who[16];
-    (void)snprintf(who, sizeof who, "#%d", number);
+    (void)snprintf(who, sizeof who, "#%.*s", (int)strspn(digits, "0123456789"),
+                   digits);
     CHECK_UINT((unsigned)AS(&town, "carol", "send", who, "this one"), 0);
     CHECK(receives("alice", "carol: this one"));
 }

@@ -352,8 +352,8 @@ static void wrong_words_are_refused(void)
         {{"--dat", s.data, NULL}, "unknown option --dat"},
         {{"--data", s.data, "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
         {{"--log-level", "loud", NULL}, "no log level"},
-        {{"--pow-bits", "0", NULL}, "from 1 to 40"},
-        {{"--pow-bits", "41", NULL}, "from 1 to 40"},
+        {{"--pow-bits", "0", NULL}, "from 1 to 26"},
+        {{"--pow-bits", "27", NULL}, "from 1 to 26"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CHECK_UINT((unsigned)sottod_run(&s, cases[i].args), 2);

@@ -25,7 +25,11 @@ static void child(const struct program *p, int input, const char *const *argv)
     (void)dup2(p->fds[0], STDOUT_FILENO);
     (void)dup2(p->fds[1], STDERR_FILENO);
     /* execv promises not to write there, but its type cannot say so. */
-    (void)execv(argv[0], (char *const *)(uintptr_t)argv);
+    union {
+        const char *const *given;
+        char *const *wanted;
+    } words = {argv};
+    (void)execv(argv[0], words.wanted);
     _exit(127);
 }
 
