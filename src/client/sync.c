@@ -99,10 +99,12 @@ enum err on_create(const struct answered *a)
 static enum err send_attach(struct client *c, struct conv *cv)
 {
     struct request q = {.attach = {.access = conv_access(cv)}};
-    return call_send(
-        c, cv->server->anonymous,
-        &(struct call){.task = TASK_ATTACH, .row = cv->id, .value = cv->first},
-        &q);
+    return call_send(c, cv->server->anonymous,
+                     &(struct call){.task = TASK_ATTACH,
+                                    .row = cv->id,
+                                    .value = cv->first,
+                                    .after = cv->state == CLIENT_LEFT},
+                     &q);
 }
 
 #define LOST_ENTRIES                                                  \
@@ -170,6 +172,8 @@ enum err on_attach(const struct answered *a)
     struct conv *cv = conv_find(c, a->call.row);
     if (cv == NULL || a->call.value != cv->first)
         return OK; /* asked before this device was added again */
+    if (cv->state == CLIENT_LEFT && a->call.after == 0)
+        return OK; /* asked before it was over */
     if (cv->state == CLIENT_LEFT && a->answer->status != STATUS_BUSY)
         return rejoin_look(c, cv, a->answer->status == STATUS_OK);
     if (a->answer->status != STATUS_OK)
