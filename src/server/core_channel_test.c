@@ -241,7 +241,8 @@ static enum err add_again(struct fixture *f, uint64_t after, struct answer *out)
         .append = {.access = fixture_access(1, 1),
                    .after = after,
                    .kind = ENTRY_COMMIT,
-                   .idempotency_key = {fixture_id(9).data, IDEMPOTENCY_KEY},
+                   .idempotency_key = {fixture_id((uint8_t)(9 + after)).data,
+                                       IDEMPOTENCY_KEY},
                    .body = buf_bytes(&body)},
     };
     return fixture_ask(f, 1, &q, out);
@@ -318,6 +319,26 @@ static void rule_2_falsely_added_again_loses_nothing(void)
     CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
 }
 
+/* An old commit, sent again by another member. */
+static void rule_2_capability_added_twice_changes_nothing(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    struct answer a;
+    CHECK(added_again(&f));
+    CHECK_UINT(add_again(&f, 2, &a), OK);
+    CHECK_UINT(a.status, STATUS_OK);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 2);
+    CHECK_UINT(
+        fixture_commit(&f, one(), a.append.seq, 6, fixture_adds(2), NULL),
+        STATUS_OK);
+    CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 2);
+    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+}
+
 static void rule_2_older_capability_gives_itself_up(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -332,6 +353,30 @@ static void rule_2_older_capability_gives_itself_up(void)
     CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
     CHECK_UINT(at.cursor, 3);
     CHECK_UINT(at.oldest, 4); /* nothing waits for the older one */
+    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+}
+
+/* A device that joined again, and was removed before it had said so. */
+static void rule_2_older_capability_gives_itself_up_at_the_end(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct attach_answer at;
+    CHECK(added_again(&f));
+    CHECK_UINT(fixture_commit(&f, one(), 2, 5, fixture_ends(2), NULL),
+               STATUS_OK);
+    struct request reopen = {.method = METHOD_REOPEN};
+    reopen.reopen.access = fixture_access(1, 2);
+    reopen.reopen.target = fixture_id(2);
+    CHECK_UINT(fixture_status(&f, 2, &reopen), STATUS_OK);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
+    CHECK_UINT(at.cursor, 2);
+    CHECK_UINT(ack_with(&f, 3, 4), STATUS_OK);
+    CHECK_UINT(attach_with(&f, 3, &at), STATUS_STATE); /* it is still over */
+    const struct request mine = ack_of(1, 4), attach = attach_of(1, 1);
+    struct answer a;
+    CHECK_UINT(fixture_status(&f, 1, &mine), STATUS_OK);
+    CHECK_UINT(fixture_ask(&f, 1, &attach, &a), OK);
+    CHECK_UINT(a.attach.oldest, 5); /* nothing waits for it */
     CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
 }
 
@@ -802,7 +847,9 @@ static const struct test tests[] = {
     TEST(rule_2_any_member_reopens),
     TEST(rule_2_added_again_has_both_capabilities),
     TEST(rule_2_falsely_added_again_loses_nothing),
+    TEST(rule_2_capability_added_twice_changes_nothing),
     TEST(rule_2_older_capability_gives_itself_up),
+    TEST(rule_2_older_capability_gives_itself_up_at_the_end),
     TEST(rule_2_older_capability_lapses_when_unused),
     TEST(rule_4_entry_goes_when_all_have_it),
     TEST(rule_4_ended_subscription_holds_only_what_it_may_read),

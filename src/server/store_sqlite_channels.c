@@ -340,17 +340,20 @@ static enum err accepted_find(const struct view *v, struct bytes key,
     return sql_finish(&q);
 }
 
+#define SAME "cap_hash = ?1 OR cap_next IS ?1"
+
 /* Rule 2: adds. An id that is there already stays as it is, and takes a second
  * capability with a cursor of its own: a device that rejoins comes back so, and
- * a false list takes nothing from anybody. */
+ * a false list takes nothing from anybody. A capability that it has already is
+ * of an old commit that somebody sends again. */
 static enum err sub_add(const struct view *v, const struct sub_add *add,
                         uint64_t seq, uint32_t day)
 {
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        v->db, "UPDATE subscription SET cap_next = nullif(?1, cap_hash),"
-               " next_at = iif(cap_hash = ?1, NULL, ?2),"
-               " next_cursor = iif(cap_hash = ?1, NULL, ?2),"
+        v->db, "UPDATE subscription SET cap_next = iif(" SAME ", cap_next, ?1),"
+               " next_at = iif(" SAME ", next_at, ?2),"
+               " next_cursor = iif(" SAME ", next_cursor, ?2),"
                " ended = NULL, day = ?3 WHERE slot = ?4 AND id = ?5");
     sql_put_bytes(&q, add->cap_hash);
     sql_put_u64(&q, seq);
@@ -545,7 +548,8 @@ enum err channels_ack(struct store_sqlite *s, struct store_op *op)
     " cursor = next_cursor, next_cursor = NULL, next_at = NULL,"    \
     " day = ?, used = 0 WHERE slot = ? AND cap_next IS NOT NULL AND"
 
-/* The holder of the older capability gives it up for the newer one. */
+/* The holder of the older capability gives it up for the newer one, if there is
+ * one; that opens nothing, so it may also come after the end. */
 static enum err sub_renew(struct store_sqlite *s, const struct view *v,
                           uint32_t day)
 {
