@@ -309,7 +309,7 @@ static void live_without(struct world *w, struct device *d)
     world_meet(w, POINT_AWAY);
     d->away = true;
     d->offline_until = w->now + AWAY_LENGTH;
-    for (size_t lane = 0; lane < 4 * LANES_MAX; lane++)
+    for (unsigned lane = 0; lane < 4 * LANES_MAX; lane++)
         device_cut(w, d);
     plan_steps(w, AWAY_STEPS, AWAY_LENGTH);
     plan_steps(w, STEPS, LIFE_LENGTH);
