@@ -42,6 +42,15 @@ struct access conv_access(const struct conv *cv)
                            .cap = ID_BYTES(cv->cap)};
 }
 
+/* The server knows what this device did, and this profile does not. */
+static enum err store_is_old(struct client *c, struct conv *cv)
+{
+    return rejoin_begin(c, cv, CLIENT_STORE_OLD,
+                        "this profile was restored from an old copy: the "
+                        "others are asked to add it again, and until then "
+                        "nothing is sent");
+}
+
 /* --- creating --- */
 
 static enum err send_create(struct client *c, struct conv *cv)
@@ -81,6 +90,8 @@ enum err on_create(const struct answered *a)
         cv->retry_at = c->now + MINUTE_MS;
         return OK;
     }
+    if (a->answer->status == STATUS_EXISTS) /* and has gone on since */
+        return store_is_old(c, cv);
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "channel created", &step));
     if (a->answer->status == STATUS_OK) {
@@ -127,15 +138,6 @@ static enum err conv_stop(struct client *c, struct conv *cv, const char *detail)
         c, cv,
         &(struct notice){.kind = CLIENT_SERVER_RESTORED, .detail = detail}));
     return step_commit(&step);
-}
-
-/* This device has acknowledged what this profile has not read. */
-static enum err store_is_old(struct client *c, struct conv *cv)
-{
-    return rejoin_begin(c, cv, CLIENT_STORE_OLD,
-                        "this profile was restored from an old copy: the "
-                        "others are asked to add it again, and until then "
-                        "nothing is sent");
 }
 
 /* Answers that a channel or a subscription is not there. */
