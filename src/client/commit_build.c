@@ -498,11 +498,11 @@ static enum err build_step(struct client *c, struct conv *cv, struct draft *d)
     TRY(gather(c, cv, d));
     for (size_t i = 0; i < d->settled_count; i++)
         TRY(intent_delete(c, d->settled[i]));
-    bool work = d->add_count > 0 || d->remove_count > 0 || path_due(c, cv);
+    TRY(intent_end_if_alone(c, cv));
+    bool work = cv->state == CLIENT_ACTIVE &&
+                (d->add_count > 0 || d->remove_count > 0 || path_due(c, cv));
     if (work)
         TRY(build(c, cv, d));
-    else
-        TRY(intent_end_if_alone(c, cv));
     TRY(step_commit(&step));
     return work ? OK : ERR_NOTFOUND;
 }
