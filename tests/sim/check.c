@@ -153,7 +153,7 @@ static bool lists(struct look *l, struct device *by, int64_t conversation,
 /* Whom a member takes for one is there; gives who is not. A device that went
  * back in time may not know how to come in, and what would tell one that was
  * away is not kept for so long; the old copy of a server gives out KeyPackages
- * again whose private parts are gone. */
+ * again whose private parts are gone; and a server may keep somebody out. */
 static struct device *missing(struct look *l,
                               const struct client_conversation *c)
 {
@@ -161,8 +161,8 @@ static struct device *missing(struct look *l,
     for (unsigned i = 0; i < l->w->device_count; i++) {
         struct device *other = &l->w->devices[i];
         if (other == l->d || other->client == NULL || other->restored ||
-            other->away || l->w->server.restored || c->state != CLIENT_ACTIVE ||
-            !lists(l, l->d, c->id, other))
+            other->away || other->shut_out || l->w->server.restored ||
+            c->state != CLIENT_ACTIVE || !lists(l, l->d, c->id, other))
             continue;
         l->id = 0;
         l->channel = c->channel.data;
@@ -339,6 +339,8 @@ static void check_pair(struct world *w, const struct view *a,
         if (&w->devices[a->device] == w->insider &&
             insider_made(w, a->channel, theirs->seq, &kind))
             continue; /* its person never wrote it */
+        if (fault_lied(w, a->channel, theirs->seq, b->device))
+            continue; /* told so, and never read on from there */
         if (theirs->seq > common_end(w, a, b) ||
             (w->theme == THEME_AWAY && is_there(a, theirs->text)))
             continue;
@@ -413,11 +415,11 @@ static bool is_old(const struct world *w)
     return w->now - w->began > OLD_DAYS * (uint64_t)DAY;
 }
 
-static bool any_old_copy(const struct world *w)
+static bool any_lost(const struct world *w)
 {
     bool any = w->server.restored;
     for (unsigned i = 0; i < w->device_count; i++)
-        any = any || w->devices[i].restored;
+        any = any || w->devices[i].restored || w->devices[i].shut_out;
     return any;
 }
 
@@ -450,7 +452,7 @@ static void check_store_files(struct world *w, const struct views *views)
         return;
     }
     for (size_t i = 0; i < sizeof store_laws / sizeof store_laws[0]; i++) {
-        if (!store_laws[i].always && (is_old(w) || any_old_copy(w)))
+        if (!store_laws[i].always && (is_old(w) || any_lost(w)))
             continue;
         CLEANUP(sql_end)
         struct sql_query q = sql_query(db, store_laws[i].query);
@@ -460,8 +462,8 @@ static void check_store_files(struct world *w, const struct views *views)
             world_fail(w, "server: %llu %s", (unsigned long long)sql_u64(&q, 0),
                        store_laws[i].what);
     }
-    for (size_t i = 0; i < views->count && !any_old_copy(w) && !is_old(w) &&
-                       w->attack_count == 0;
+    for (size_t i = 0;
+         i < views->count && !any_lost(w) && !is_old(w) && w->attack_count == 0;
          i++) {
         if (views->list[i].state == CLIENT_ACTIVE)
             check_nothing_waits(w, db, &views->list[i]);

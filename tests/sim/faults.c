@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What befalls the parties of some worlds only: old copies of disks, a
- * capability that became void, queues that are full. */
+ * capability that became void, queues that are full, a server that lies. */
 #include "world.h"
+
+#include "proto/message.h"
 
 #include <string.h>
 
@@ -112,4 +114,89 @@ void fault_slow(struct world *w, struct device *d)
             core_slow(w->server.core, d->links[lane].conn);
     }
     world_meet(w, POINT_SLOW);
+}
+
+/* --- a server that lies -------------------------------------------------- */
+
+#define LIE_ONE_IN 5U
+#define LIE_AHEAD  6U /* entries, about: where it says that it put one */
+
+bool fault_lied(const struct world *w, const uint8_t *channel, uint64_t seq,
+                unsigned device)
+{
+    for (unsigned i = 0; i < w->lie_count; i++) {
+        const struct lie *l = &w->lies[i];
+        if (l->seq == seq && l->device == device &&
+            memcmp(l->channel, channel, ID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void refuse(struct world *w, struct answer *a, enum status status)
+{
+    world_meet(w, POINT_REFUSED);
+    a->status = (uint8_t)status;
+    a->detail = status == STATUS_BUSY ? SECOND : 0;
+}
+
+/* Refused, thrown away, or a message that is taken under another number: that
+ * one is then sent again, and whoever gets both drops the copy. */
+static void lie_append(struct world *w, const struct device *d,
+                       const struct append_request *q, struct answer *a,
+                       bool *out_taken)
+{
+    bool commit = q->kind != ENTRY_APPLICATION;
+    if (w->lie_count == LIES_MAX || world_chance(w, 3)) {
+        *out_taken = false;
+        refuse(w, a, STATUS_LIMIT);
+        return;
+    }
+    struct lie *l = &w->lies[w->lie_count++];
+    memcpy(l->channel, q->access.channel.data, ID_LEN);
+    l->device = d->index;
+    *out_taken = *out_taken && !commit && world_chance(w, 2);
+    l->seq = *out_taken ? q->after : q->after + world_random(w, LIE_AHEAD);
+    l->seq += l->seq == 0;
+    world_meet(w, *out_taken ? POINT_TAKEN_ELSEWHERE : POINT_SWALLOWED);
+    a->append.seq = l->seq;
+}
+
+/* The same message under another key, before it comes itself. */
+static void put_first(struct world *w, struct request q)
+{
+    CLEANUP(buf_clear) struct buf room = buf_new(MESSAGE_MAX);
+    struct answer answer = {0};
+    uint8_t key[IDEMPOTENCY_KEY];
+    random_fill(&w->source, key, sizeof key);
+    q.append.idempotency_key = BYTES_ARRAY(key);
+    if (world_ask(w, &q, &room, &answer) && answer.status == STATUS_OK)
+        world_meet(w, POINT_DOUBLED);
+}
+
+bool fault_lie(struct world *w, struct device *d, struct bytes message,
+               struct buf *answer, bool *out_taken)
+{
+    struct request q = {0};
+    if (w->theme != THEME_LIAR || w->calm || request_read(message, &q) != OK ||
+        !world_chance(w, LIE_ONE_IN))
+        return false;
+    if (q.method == METHOD_APPEND && q.append.kind == ENTRY_APPLICATION &&
+        world_chance(w, 4)) {
+        put_first(w, q);
+        return false;
+    }
+    struct answer a = {.method = q.method, .status = STATUS_OK};
+    if (q.method == METHOD_APPEND && q.append.kind != ENTRY_EPHEMERAL) {
+        lie_append(w, d, &q.append, &a, out_taken);
+    } else if (q.method == METHOD_BLOB_GET) {
+        *out_taken = false;
+        d->shut_out = world_chance(w, 3) || d->shut_out;
+        refuse(w, &a, d->shut_out ? STATUS_LIMIT : STATUS_BUSY);
+    } else {
+        return false;
+    }
+    world_trace(w, "server: lies to %s about request %u: status %u, entry %llu",
+                d->name, q.method, a.status, (unsigned long long)a.append.seq);
+    return answer_write(answer, &a) == OK;
 }

@@ -248,49 +248,56 @@ static void disk_fills(struct world *w, struct device *d)
     disk_set_full(w->server.disk, w->full);
 }
 
-/* How often, in all worlds and in those with the theme. */
+/* How often, in all worlds and in those with one of the themes. */
+#define THEMED_MAX 2U
 static const struct {
-    unsigned weight;
-    enum theme theme;
-    unsigned themed;
     void (*act)(struct world *w, struct device *d);
+    unsigned weight;
+    struct {
+        enum theme theme;
+        unsigned weight;
+    } themed[THEMED_MAX];
 } acts[] = {
-    {30, THEME_PLAIN, 30, say},
-    {4, THEME_NARROW, 12, say_much},
-    {5, THEME_CONTACT, 12, begin_direct},
-    {4, THEME_CONTACT, 12, begin_group},
-    {9, THEME_CONTACT, 20, add},
-    {3, THEME_PLAIN, 3, remove_one},
-    {2, THEME_RETURN, 20, bring_back},
-    {2, THEME_PLAIN, 2, leave},
-    {6, THEME_PLAIN, 6, read_one},
-    {2, THEME_PLAIN, 2, ask_for_nobody},
-    {3, THEME_NARROW, 8, offline},
-    {4, THEME_PLAIN, 4, device_cut},
-    {3, THEME_PLAIN, 3, device_crash},
-    {2, THEME_PLAIN, 2, server_fails},
-    {2, THEME_PLAIN, 2, disk_fills},
-    {1, THEME_SLOW, 12, fault_slow},
-    {0, THEME_CONTACT, 5, fault_void_contact},
-    {0, THEME_OLD_DEVICE, 4, fault_old_device},
-    {0, THEME_OLD_SERVER, 4, fault_old_server},
+    {say, 30, {{0}}},
+    {say_much, 4, {{THEME_NARROW, 12}}},
+    {begin_direct, 5, {{THEME_CONTACT, 12}}},
+    {begin_group, 4, {{THEME_CONTACT, 12}, {THEME_RETURN, 8}}},
+    {add, 9, {{THEME_CONTACT, 20}, {THEME_RETURN, 20}}},
+    {remove_one, 3, {{THEME_RETURN, 12}}},
+    {bring_back, 2, {{THEME_RETURN, 20}}},
+    {leave, 2, {{THEME_RETURN, 8}}},
+    {read_one, 6, {{0}}},
+    {ask_for_nobody, 2, {{0}}},
+    {offline, 3, {{THEME_NARROW, 8}}},
+    {device_cut, 4, {{THEME_LIAR, 12}}},
+    {device_crash, 3, {{0}}},
+    {server_fails, 2, {{0}}},
+    {disk_fills, 2, {{0}}},
+    {fault_slow, 1, {{THEME_SLOW, 12}}},
+    {fault_void_contact, 0, {{THEME_CONTACT, 5}}},
+    {fault_old_device, 0, {{THEME_OLD_DEVICE, 4}}},
+    {fault_old_server, 0, {{THEME_OLD_SERVER, 4}}},
 };
 
 static unsigned weight_of(const struct world *w, size_t act)
 {
-    return w->theme == acts[act].theme ? acts[act].themed : acts[act].weight;
+    for (size_t i = 0; i < THEMED_MAX && w->theme != THEME_PLAIN; i++) {
+        if (acts[act].themed[i].theme == w->theme)
+            return acts[act].themed[i].weight;
+    }
+    return acts[act].weight;
 }
 
 void life_choose(struct world *w)
 {
     w->crash = 100 + (unsigned)world_random(w, 2000);
-    w->focus = w->seed % transaction_count();
+    w->focus = transaction_of_seed(w->seed);
     w->focus_left = FOCUS_CRASHES;
     w->theme = transaction_theme(w->focus);
     if (w->theme == THEME_PLAIN)
         w->theme = (enum theme)world_random(w, THEMES);
     if (w->theme == THEME_INSIDER ||
-        (w->theme < THEMES_WITH_INSIDERS && world_chance(w, 2)))
+        (w->theme < THEMES_WITH_INSIDERS && !world_chance(w, 3)))
         insider_plan(w);
 }
 
@@ -333,7 +340,7 @@ void life_step(struct world *w, struct device *d)
         pick -= weight_of(w, i);
     if (d->client == NULL || !d->registered)
         return;
-    if (d == w->insider && world_chance(w, 3)) {
+    if (d == w->insider && world_chance(w, 2)) {
         insider_step(w, d);
         return;
     }

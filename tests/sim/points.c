@@ -21,6 +21,10 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_NOT_REGISTERED] = "registration refused",
     [POINT_VOID_CONTACT] = "contact capability made void",
     [POINT_DISK_FULL] = "server's disk full, or free again",
+    [POINT_REFUSED] = "liar: request refused",
+    [POINT_SWALLOWED] = "liar: entry accepted and thrown away",
+    [POINT_DOUBLED] = "liar: message put there twice",
+    [POINT_TAKEN_ELSEWHERE] = "liar: entry taken, with a false number",
     [POINT_BROKEN_FOR_ALL] = "insider: commit broken for everyone",
     [POINT_BROKEN_SUBTREE] = "insider: commit broken for a subtree",
     [POINT_BROKEN_TWICE] = "insider: the same, with false lists",
@@ -43,63 +47,65 @@ static const char *const names[POINT_CRASHES] = {
     [POINT_NOT_LET_IN] = "insider: refused by the server",
 };
 
-/* The transactions of the server's store, and of the client. */
+/* The transactions of the server's store, and of the client. Those that few
+ * worlds come to have a bigger share of the worlds. */
 static const struct {
     bool server;
+    unsigned share;
     enum theme theme;
     const char *name;
 } transactions[] = {
-    {true, THEME_PLAIN, "accounts"},
-    {true, THEME_PLAIN, "inboxes"},
-    {true, THEME_PLAIN, "channels"},
-    {true, THEME_PLAIN, "blobs"},
-    {true, THEME_PLAIN, "migrate"},
-    {false, THEME_PLAIN, "migrate"},
-    {false, THEME_ENROL, "make account"},
-    {false, THEME_ENROL, "registered"},
-    {false, THEME_PLAIN, "inbox item"},
-    {false, THEME_PLAIN, "apply entry"},
-    {false, THEME_ENROL, "pin server"},
-    {false, THEME_ENROL, "register"},
-    {false, THEME_PLAIN, "begin conversation"},
-    {false, THEME_PLAIN, "create group"},
-    {false, THEME_PLAIN, "add member"},
-    {false, THEME_RETURN, "remove member"},
-    {false, THEME_PLAIN, "leave"},
-    {false, THEME_PLAIN, "accept"},
-    {false, THEME_PLAIN, "queue message"},
-    {false, THEME_PLAIN, "mark read"},
-    {false, THEME_PLAIN, "blob piece stored"},
-    {false, THEME_NARROW, "drop commit"},
-    {false, THEME_PLAIN, "build commit"},
-    {false, THEME_PLAIN, "intent failed"},
-    {false, THEME_PLAIN, "intent later"},
-    {false, THEME_PLAIN, "looked up"},
-    {false, THEME_PLAIN, "learn chain"},
-    {false, THEME_CONTACT, "forget capability"},
-    {false, THEME_PLAIN, "key packages taken"},
-    {false, THEME_PLAIN, "verify handle"},
-    {false, THEME_OLD_DEVICE, "drop joining"},
-    {false, THEME_RETURN, "joining later"},
-    {false, THEME_PLAIN, "join"},
-    {false, THEME_PLAIN, "blob piece fetched"},
-    {false, THEME_PLAIN, "mail answered"},
-    {false, THEME_PLAIN, "encrypt message"},
-    {false, THEME_SLOW, "message accepted"},
-    {false, THEME_NARROW, "message refused"},
-    {false, THEME_OLD_SERVER, "message not accepted"},
-    {false, THEME_OLD_SERVER, "message is not in the log"},
-    {false, THEME_PLAIN, "make key packages"},
-    {false, THEME_PLAIN, "key packages published"},
-    {false, THEME_PLAIN, "key packages looked at"},
-    {false, THEME_OLD_DEVICE, "begin rejoin"},
-    {false, THEME_OLD_DEVICE, "ask to rejoin"},
-    {false, THEME_AWAY, "tell a silent leaf"},
-    {false, THEME_PLAIN, "channel created"},
-    {false, THEME_OLD_SERVER, "server restored"},
-    {false, THEME_PLAIN, "acknowledged"},
-    {false, THEME_INSIDER, "reopened"},
-    {false, THEME_RETURN, "removal looked at"},
+    {true, 1, THEME_PLAIN, "accounts"},
+    {true, 1, THEME_PLAIN, "inboxes"},
+    {true, 1, THEME_PLAIN, "channels"},
+    {true, 1, THEME_PLAIN, "blobs"},
+    {true, 1, THEME_PLAIN, "migrate"},
+    {false, 1, THEME_PLAIN, "migrate"},
+    {false, 1, THEME_ENROL, "make account"},
+    {false, 1, THEME_ENROL, "registered"},
+    {false, 1, THEME_PLAIN, "inbox item"},
+    {false, 1, THEME_PLAIN, "apply entry"},
+    {false, 1, THEME_ENROL, "pin server"},
+    {false, 1, THEME_ENROL, "register"},
+    {false, 1, THEME_PLAIN, "begin conversation"},
+    {false, 1, THEME_PLAIN, "create group"},
+    {false, 1, THEME_PLAIN, "add member"},
+    {false, 4, THEME_RETURN, "remove member"},
+    {false, 3, THEME_RETURN, "leave"},
+    {false, 1, THEME_PLAIN, "accept"},
+    {false, 1, THEME_PLAIN, "queue message"},
+    {false, 1, THEME_PLAIN, "mark read"},
+    {false, 1, THEME_PLAIN, "blob piece stored"},
+    {false, 4, THEME_LIAR, "drop commit"},
+    {false, 1, THEME_PLAIN, "build commit"},
+    {false, 1, THEME_PLAIN, "intent failed"},
+    {false, 1, THEME_PLAIN, "intent later"},
+    {false, 1, THEME_PLAIN, "looked up"},
+    {false, 1, THEME_PLAIN, "learn chain"},
+    {false, 1, THEME_CONTACT, "forget capability"},
+    {false, 1, THEME_PLAIN, "key packages taken"},
+    {false, 1, THEME_PLAIN, "verify handle"},
+    {false, 5, THEME_LIAR, "drop joining"},
+    {false, 6, THEME_LIAR, "joining later"},
+    {false, 1, THEME_PLAIN, "join"},
+    {false, 1, THEME_PLAIN, "blob piece fetched"},
+    {false, 1, THEME_PLAIN, "mail answered"},
+    {false, 1, THEME_PLAIN, "encrypt message"},
+    {false, 2, THEME_SLOW, "message accepted"},
+    {false, 3, THEME_LIAR, "message refused"},
+    {false, 4, THEME_LIAR, "message not accepted"},
+    {false, 3, THEME_LIAR, "message is not in the log"},
+    {false, 1, THEME_PLAIN, "make key packages"},
+    {false, 1, THEME_PLAIN, "key packages published"},
+    {false, 1, THEME_PLAIN, "key packages looked at"},
+    {false, 5, THEME_OLD_DEVICE, "begin rejoin"},
+    {false, 5, THEME_OLD_DEVICE, "ask to rejoin"},
+    {false, 2, THEME_AWAY, "tell a silent leaf"},
+    {false, 1, THEME_PLAIN, "channel created"},
+    {false, 1, THEME_OLD_SERVER, "server restored"},
+    {false, 1, THEME_PLAIN, "acknowledged"},
+    {false, 4, THEME_INSIDER, "reopened"},
+    {false, 4, THEME_RETURN, "removal looked at"},
 };
 #define TRANSACTIONS (sizeof(transactions) / sizeof(transactions[0]))
 
@@ -132,7 +138,17 @@ enum theme transaction_theme(size_t transaction)
     return transactions[transaction].theme;
 }
 
-size_t transaction_count(void) { return TRANSACTIONS; }
+size_t transaction_of_seed(uint64_t seed)
+{
+    uint64_t shares = 0;
+    for (size_t i = 0; i < TRANSACTIONS; i++)
+        shares += transactions[i].share;
+    uint64_t pick = seed % shares;
+    size_t i = 0;
+    for (; pick >= transactions[i].share; i++)
+        pick -= transactions[i].share;
+    return i;
+}
 
 size_t point_transaction(size_t point) { return (point - POINT_CRASHES) / 2; }
 

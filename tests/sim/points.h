@@ -27,6 +27,7 @@ enum theme {
     THEME_OLD_DEVICE, /* old copies of devices' stores are put back */
     THEME_OLD_SERVER, /* an old copy of the server's disk is put back */
     THEME_AWAY,       /* a device is away for longer than anything is kept */
+    THEME_LIAR,       /* the server refuses and says what is not so */
     THEMES
 };
 
@@ -47,6 +48,10 @@ enum point {
     POINT_NOT_REGISTERED,
     POINT_VOID_CONTACT,
     POINT_DISK_FULL,
+    POINT_REFUSED,
+    POINT_SWALLOWED,
+    POINT_TAKEN_ELSEWHERE,
+    POINT_DOUBLED,
     POINT_INSIDERS, /* kinds of attack, by a member (insider.h) */
     POINT_BROKEN_FOR_ALL = POINT_INSIDERS,
     POINT_BROKEN_SUBTREE,
@@ -82,9 +87,10 @@ size_t point_of_crash(bool server, const char *transaction,
 /* Returns NULL past the last. */
 const char *point_name(size_t point, char out[64]);
 
-/* The worlds that meet this transaction, and how many there are. */
+/* The transaction that the world of this seed is after, and what such a world
+ * is about. */
+size_t transaction_of_seed(uint64_t seed);
 enum theme transaction_theme(size_t transaction);
-size_t transaction_count(void);
 /* The transaction of a crash point. */
 size_t point_transaction(size_t point);
 size_t point_count(void);

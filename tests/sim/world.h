@@ -33,6 +33,7 @@
 #define LANES_MAX     4U
 #define SENT_MAX      512U
 #define ATTACKS_MAX   64U
+#define LIES_MAX      256U
 #define TEXT_SIZE     24U
 #define KEY_HASH_SIZE 16U
 #define HEADS_MAX     64U
@@ -48,6 +49,7 @@ struct link {
     bool connecting;    /* or the device does not know yet that it is down */
     bool leaving;       /* the latter */
     uint32_t conn;      /* its number at the core */
+    uint32_t unheard;   /* the request that was answered falsely; or 0 */
     uint64_t to_server; /* when the last message under way arrives */
     uint64_t to_client;
 };
@@ -70,6 +72,7 @@ struct device {
     bool backed_up;
     bool gone;     /* it attacked, and is never seen again */
     bool restored; /* an old copy of its store was put back, ever */
+    bool shut_out; /* the server kept an invitation from it, ever */
     struct link links[LANES_MAX];
     struct client_counters counters; /* of its earlier lives */
 };
@@ -101,6 +104,13 @@ struct attack {
     uint8_t channel[CLIENT_ID_SIZE];
     uint64_t seq;
     enum point kind;
+};
+
+/* An entry that the server said to have taken, and that is not there. */
+struct lie {
+    uint8_t channel[CLIENT_ID_SIZE];
+    uint64_t seq;
+    unsigned device;
 };
 
 /* An entry to send again. */
@@ -136,6 +146,8 @@ struct world {
     struct heard heard;     /* by the insider */
     struct attack attacks[ATTACKS_MAX];
     unsigned attack_count;
+    struct lie lies[LIES_MAX];
+    unsigned lie_count;
     struct old_head old_heads[HEADS_MAX];
     size_t old_head_count;
     uint32_t next_conn;
@@ -199,6 +211,13 @@ void fault_old_device(struct world *w, struct device *d);
 void fault_old_server(struct world *w, struct device *d);
 void fault_void_contact(struct world *w, struct device *d);
 void fault_slow(struct world *w, struct device *d);
+/* Does the server lie about this request? Then gives the answer; `out_taken`
+ * says whether it takes the request all the same, which it may only where that
+ * was true before. */
+bool fault_lie(struct world *w, struct device *d, struct bytes message,
+               struct buf *answer, bool *out_taken);
+bool fault_lied(const struct world *w, const uint8_t *channel, uint64_t seq,
+                unsigned device);
 void device_stop(struct world *w, struct device *d);
 void device_start(struct world *w, struct device *d);
 
