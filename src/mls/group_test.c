@@ -264,6 +264,34 @@ static void every_suite_walks(void)
     }
 }
 
+/* RFC 9420, section 12.1.2: of the founder's leaf, of one from a KeyPackage,
+ * and of one that a commit made. */
+static void a_proposed_update_is_committed(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    struct sotto_proposal update = {.kind = SOTTO_PROPOSE_UPDATE};
+    struct sotto_commit pending = {.use_pending = true};
+    struct sotto_change c = {0};
+
+    CHECK(world_three(&w, SUITE_1, 30));
+    for (size_t by = 0; by < 3; by++) {
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        struct sotto_group *committer = w.member[(by + 2) % 3].group;
+        CHECK_UINT(propose(&w, by, &update), SOTTO_OK);
+        CHECK_UINT(sotto_group_commit(committer, &pending, &out), SOTTO_OK);
+        CHECK_UINT(sotto_staged_change(sotto_group_pending(committer), 0, &c),
+                   SOTTO_OK);
+        CHECK_UINT(c.kind, SOTTO_CHANGE_UPDATE);
+        CHECK_UINT(c.leaf, sotto_group_own_leaf(w.member[by].group));
+        CHECK(!same(c.before.encryption_key, c.after.encryption_key));
+        for (size_t i = 0; i < 3; i++)
+            CHECK(world_outcome(&w, i, &out.message) != 0);
+        CHECK(world_agrees(&w));
+        CHECK_UINT(world_commit(&w, by, &(struct sotto_commit){0}, NULL, 0),
+                   SOTTO_OK);
+    }
+}
+
 /* ---- Outcomes ---- */
 
 static void each_message_is_taken_once(void)
@@ -847,6 +875,7 @@ static const struct test tests[] = {
     TEST(members_agree_on_a_random_walk),
     TEST(members_agree_when_reloaded_at_every_step),
     TEST(every_suite_walks),
+    TEST(a_proposed_update_is_committed),
     TEST(each_message_is_taken_once),
     TEST(other_epochs_and_groups_are_told_apart),
     TEST(generations_far_ahead_are_refused),

@@ -120,12 +120,13 @@ enum err leaf_sign(struct crypto *c, const struct suite *s,
     CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_MESSAGE_MAX);
     CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
 
+    struct leaf_node signed_leaf = *leaf;
+    signed_leaf.signed_part = (struct bytes){0}; /* that of an older leaf */
     struct writer w = writer_to(&tbs);
-    leaf_node_write_tbs(&w, leaf, place->group_id, place->index);
+    leaf_node_write_tbs(&w, &signed_leaf, place->group_id, place->index);
     TRY(writer_finish(&w));
     TRY(sign_with_label(c, s, key, "LeafNodeTBS", buf_bytes(&tbs), &signature));
 
-    struct leaf_node signed_leaf = *leaf;
     signed_leaf.signature = buf_bytes(&signature);
     w = writer_to(out);
     leaf_node_write(&w, &signed_leaf);

@@ -88,7 +88,10 @@ def life(clients, suite):
     proposal = b("propose", "update")["proposal"]
     for client in clients:
         check(client("process", proposal)["outcome"] == "proposal", "by all")
-    deliver(c, c("commit")["commit"], [a, b])
+    commit = c("commit")["commit"]
+    check(a("process", commit)["changes"][0]["kind"] == "update", "an update")
+    deliver(c, commit, [b])
+    agree(a, b, c)
     made = a("remove", c("auth")["leaf"])
     check(b("process", made["commit"])["changes"][0]["kind"] == "remove",
           "what a commit changes is said")
