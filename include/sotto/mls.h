@@ -163,6 +163,8 @@ struct sotto_identity {
     size_t extension_type_count;
     const uint16_t *proposal_types; /* SOTTO_PROPOSAL_APP_EPHEMERAL, … */
     size_t proposal_type_count;
+    const uint16_t *credential_types; /* that the caller can judge in others */
+    size_t credential_type_count;
     uint64_t not_before; /* lifetime of the KeyPackage */
     uint64_t not_after;
     bool last_resort; /* marks the KeyPackage as one that may be used twice */

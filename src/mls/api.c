@@ -205,7 +205,8 @@ static bool bad_identity(const struct sotto_identity *id)
            bad(id->signature_private) || bad(id->signature_public) ||
            (id->extensions.items == NULL && id->extensions.count > 0) ||
            (id->extension_types == NULL && id->extension_type_count > 0) ||
-           (id->proposal_types == NULL && id->proposal_type_count > 0);
+           (id->proposal_types == NULL && id->proposal_type_count > 0) ||
+           (id->credential_types == NULL && id->credential_type_count > 0);
 }
 
 enum sotto_err sotto_key_package_create(struct sotto_mls *mls,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Groups through the public functions: what members agree on. */
+#include "mls/key_package.h"
 #include "mls/world.h"
 
 #include "test.h"
@@ -262,6 +263,32 @@ static void every_suite_walks(void)
         CHECK_UINT(world_add(&w, 0, 1, 4), SOTTO_OK);
         CHECK(walk(&w, 6, 12, true));
     }
+}
+
+/* RFC 9420, section 7.2 */
+static void a_leaf_lists_what_its_owner_supports(void)
+{
+    static const uint16_t extensions[] = {WORLD_EXT};
+    static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL};
+    static const uint16_t credentials[] = {2};
+    CLEANUP(leaf_parts_clear) struct leaf_parts p = {0};
+    const struct capabilities *caps = &p.leaf.capabilities;
+    struct sotto_identity id = {.suite = SUITE_1};
+
+    CHECK_UINT(leaf_parts_make(&id, &p), OK);
+    CHECK(u16_list_has(caps->credentials, 1));
+    CHECK(!u16_list_has(caps->credentials, 2));
+    leaf_parts_clear(&p);
+    id.extension_types = extensions;
+    id.proposal_types = proposals;
+    id.credential_types = credentials;
+    id.extension_type_count = id.proposal_type_count = 1;
+    id.credential_type_count = 1;
+    CHECK_UINT(leaf_parts_make(&id, &p), OK);
+    CHECK(u16_list_has(caps->extensions, WORLD_EXT));
+    CHECK(u16_list_has(caps->proposals, SOTTO_PROPOSAL_APP_EPHEMERAL));
+    CHECK(u16_list_has(caps->credentials, 1));
+    CHECK(u16_list_has(caps->credentials, 2));
 }
 
 /* RFC 9420, section 12.1.2: of the founder's leaf, of one from a KeyPackage,
@@ -875,6 +902,7 @@ static const struct test tests[] = {
     TEST(members_agree_on_a_random_walk),
     TEST(members_agree_when_reloaded_at_every_step),
     TEST(every_suite_walks),
+    TEST(a_leaf_lists_what_its_owner_supports),
     TEST(a_proposed_update_is_committed),
     TEST(each_message_is_taken_once),
     TEST(other_epochs_and_groups_are_told_apart),

@@ -65,6 +65,21 @@ static enum err proposal_types_encode(const struct sotto_identity *id,
     return writer_finish(&w);
 }
 
+static bool credential_type_default(uint16_t type)
+{
+    return type == CREDENTIAL_BASIC;
+}
+
+static enum err credential_types_encode(const struct sotto_identity *id,
+                                        struct buf *out)
+{
+    struct writer w = writer_to(out);
+    writer_u16(&w, CREDENTIAL_BASIC);
+    for (size_t i = 0; i < id->credential_type_count; i++)
+        type_add(&w, id->credential_types[i], credential_type_default);
+    return writer_finish(&w);
+}
+
 static enum err suites_encode(struct buf *out)
 {
     struct writer w = writer_to(out);
@@ -97,7 +112,7 @@ enum err leaf_parts_make(const struct sotto_identity *id,
     TRY(suites_encode(&p.suites));
     TRY(extension_types_encode(id, &p.extension_types));
     TRY(proposal_types_encode(id, &p.proposals));
-    TRY(one_type_encode(CREDENTIAL_BASIC, &p.credentials));
+    TRY(credential_types_encode(id, &p.credentials));
     TRY(extension_list_encode(id->extensions, &p.extensions));
 
     p.leaf = (struct leaf_node){

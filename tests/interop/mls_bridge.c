@@ -200,12 +200,15 @@ static void put_state(struct answer *a, const struct sotto_group *g)
 
 static struct sotto_identity identity_of(const struct bridge *b)
 {
+    static const uint16_t x509 = 2; /* of others; nothing is asked of them */
     uint64_t now = (uint64_t)time(NULL);
     return (struct sotto_identity){
         .suite = b->suite,
         .identity = kept_bytes(&b->identity),
         .signature_private = view(&b->signature_private),
         .signature_public = view(&b->signature_public),
+        .credential_types = &x509,
+        .credential_type_count = 1,
         .not_before = now - SKEW_SECS,
         .not_after = now + LIFETIME_SECS,
     };
