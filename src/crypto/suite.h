@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of cipher suites: RFC 9420, section 17.1, and the two hybrids of
- * draft-ietf-mls-pq-ciphersuites that Sotto uses. Adding a suite is adding a
- * row. Algorithm ids are those of the HPKE registries (RFC 9180, section 7)
- * and of TLS SignatureScheme, so that they can go on the wire as they are.
+ * The table of cipher suites: RFC 9420, section 17.1, the two hybrids of
+ * draft-ietf-mls-pq-ciphersuites that Sotto uses, and one that others use.
+ * Adding a suite is adding a row. Algorithm ids are those of the HPKE
+ * registries (RFC 9180, section 7) and of TLS SignatureScheme, so that they can
+ * go on the wire as they are.
  */
 #pragma once
 
@@ -56,6 +57,8 @@ enum suite_id {
      * of RFC 9420, section 17.1, and this is the one place to change. */
     SUITE_XWING_AES128 = 0xf001,
     SUITE_XWING_AES256 = 0xf002, /* our default */
+    /* MLS_256_XWING_AES256GCM_SHA512_Ed25519 of ts-mls 2, to talk to it */
+    SUITE_XWING_SHA512 = 0xf00d,
 };
 
 struct suite {
