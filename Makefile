@@ -40,6 +40,12 @@ sim: dev-deps build/build.ninja ## SEEDS= random worlds of many clients
 	@ninja -C build tests/sim/sim
 	@build/tests/sim/sim -n $(SEEDS)
 
+interop: deps build/build.ninja ## groups with other implementations of MLS (Node, npm)
+	@scripts/deps --interop
+	@ninja -C build tests/interop/mls_bridge
+	@cd tests/interop && npm ci --silent
+	@node tests/interop/interop.js build/tests/interop/mls_bridge
+
 mutants: dev-deps ## every planted fault is found by the test that it names
 	@scripts/mutants
 
@@ -63,5 +69,5 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 clean: ## remove the build folders
 	rm -rf build build-asan build-fuzz build-mutants
 
-.PHONY: help deps dev-deps all demo test check-all test-bare sim mutants fuzz \
+.PHONY: help deps dev-deps all demo test check-all test-bare sim interop mutants fuzz \
 	lint bench format install clean
