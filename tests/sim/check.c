@@ -37,6 +37,7 @@ struct view {
     uint64_t epoch;
     uint8_t authenticator[AUTHENTICATOR_MAX];
     uint64_t since; /* it must have all texts after this place */
+    unsigned joins; /* how often it came in */
     struct row *rows;
     size_t row_count;
 };
@@ -51,9 +52,10 @@ struct views {
 static enum err add_row(void *ctx, const struct client_message *m)
 {
     struct view *v = ctx;
-    if (m->kind == CLIENT_NOTICE &&
-        (m->event == CLIENT_REJOINED || m->event == CLIENT_CONVERSATION) &&
-        m->seq > v->since)
+    bool join = m->kind == CLIENT_NOTICE && (m->event == CLIENT_REJOINED ||
+                                             m->event == CLIENT_CONVERSATION);
+    v->joins += join;
+    if (join && m->seq > v->since)
         v->since = m->seq;
     if (m->kind != CLIENT_TEXT || m->seq == 0 || v->row_count == ROWS_MAX)
         return OK;
@@ -304,11 +306,13 @@ static bool is_there(const struct view *v, const char *text)
 
 /* Where the log that both have read ends: an old copy of the server's disk goes
  * on from there in another way than the one that those read who had to stop.
- * Who has left may have read the one or the other. */
+ * Who has left may have read the one or the other, and who came in again
+ * both. */
 static uint64_t common_end(const struct world *w, const struct view *a,
                            const struct view *b)
 {
-    bool same = a->state == b->state && a->state != CLIENT_LEFT;
+    bool same = a->state == b->state && a->state != CLIENT_LEFT &&
+                a->joins <= 1 && b->joins <= 1;
     if (!w->server.restored || same)
         return UINT64_MAX;
     for (size_t i = 0; i < w->old_head_count; i++) {
@@ -391,7 +395,8 @@ static void check_sent(struct world *w, const struct sent *s)
  * Where nobody went back in time or took a subscription more, everybody has
  * acknowledged everything in the conversations that somebody is in; who was the
  * last to leave may have had a message under way, which waits until its time is
- * over. */
+ * over, and so does what is kept for the first of two capabilities when the
+ * invitation with it never came. */
 static const struct {
     bool always; /* or only in a short time without old copies */
     const char *query, *what;
@@ -429,7 +434,11 @@ static void check_nothing_waits(struct world *w, struct sql *db,
     CLEANUP(sql_end)
     struct sql_query q = sql_query(db, "SELECT count(*) FROM entry e JOIN"
                                        " channel c ON c.slot = e.id >> 32"
-                                       " WHERE c.id = ?");
+                                       " WHERE c.id = ? AND NOT EXISTS ("
+                                       "SELECT 1 FROM subscription s WHERE"
+                                       " s.slot = c.slot AND cap_next IS NOT"
+                                       " NULL AND cursor < e.id & 0xffffffff"
+                                       ")");
     sql_put_bytes(&q, BYTES_ARRAY(v->channel));
     if (sql_one(&q) != OK)
         world_fail(w, "server: cannot query its files");
