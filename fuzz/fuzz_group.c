@@ -241,7 +241,7 @@ static bool give(struct session *s, struct sotto_bytes message, bool merge)
         assert(err == other && mine.outcome == theirs.outcome);
     if (PLANTED_BUG && err == SOTTO_ERR_INVALID &&
         s->group[ME]->proposal_count > 1)
-        s->group[ME]->proposals[1].sender++;
+        s->group[ME]->proposals[1].sender.index++;
     if (mine.outcome != SOTTO_PROPOSAL)
         check_same(s->group[ME], &s->store);
     if (mine.staged != NULL)

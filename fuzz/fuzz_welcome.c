@@ -90,7 +90,8 @@ static void start(void)
     proposal_write(&to, &(struct proposal){.type = PROPOSAL_ADD, .add = add});
     additions = proposal_list_new();
     assert(writer_finish(&to) == OK);
-    assert(proposal_list_add(&additions, buf_bytes(&raw), 0, false) == OK);
+    struct sender us = {SENDER_MEMBER, 0};
+    assert(proposal_list_add(&additions, buf_bytes(&raw), &us, false) == OK);
     assert(proposal_list_parse(&additions) == OK);
 }
 

@@ -111,6 +111,42 @@ sotto_mls_create(struct sotto_random random, struct sotto_mls **out);
 /* Frees a context, after all that was made with it. */
 SOTTO_API void sotto_mls_free(struct sotto_mls **mls);
 
+/* Credential types (RFC 9420, section 17.5). */
+#define SOTTO_CREDENTIAL_BASIC 1U
+#define SOTTO_CREDENTIAL_X509  2U
+
+/* A credential and the signature key that it has to vouch for. */
+struct sotto_credential {
+    uint16_t type;
+    /* Basic: the identity. X.509: the chain, see sotto_certificate_at(). */
+    struct sotto_bytes identity;
+    struct sotto_bytes signature_key;
+};
+
+/*
+ * The caller's Authentication Service (RFC 9420, section 5.3.1). It is asked
+ * about each credential that is new in a group, after its signature was
+ * verified and before anything depends on it: of KeyPackages, one's own too, of
+ * all members at joining, of updates and commits that change a credential or
+ * its key, of external senders. `before` is what a member replaces, else NULL:
+ * the new one has to be a valid successor. SOTTO_OK accepts; SOTTO_ERR_NOMEM
+ * and SOTTO_ERR_IO end the call, which may be tried again; SOTTO_ERR_AUTH and
+ * SOTTO_ERR_INVALID (any other) refuse. Members of a group have to come to the
+ * same answers, or the group splits. It must not call the library with the
+ * context or its groups.
+ */
+struct sotto_credential_check {
+    enum sotto_err (*check)(void *ctx,
+                            const struct sotto_credential *credential,
+                            const struct sotto_credential *before);
+    void *ctx;
+};
+/* Sets the check; {0}, as at first, leaves credentials to the caller, who looks
+ * at members and staged commits. */
+SOTTO_API void
+sotto_mls_set_credential_check(struct sotto_mls *mls,
+                               struct sotto_credential_check check);
+
 /* Cipher suites (RFC 9420, section 17.1; the hybrids of
  * draft-ietf-mls-pq-ciphersuites are in the same list, under code points that
  * are provisional). */
@@ -172,10 +208,12 @@ struct sotto_identity {
 
 /* Proposal types to list as capabilities. */
 #define SOTTO_PROPOSAL_APP_EPHEMERAL 0x0009U /* draft-ietf-mls-extensions */
+#define SOTTO_PROPOSAL_SELF_REMOVE   0x000aU /* the same */
 
 /* A leaf as others see it. The views belong to where the leaf came from. */
 struct sotto_leaf {
-    struct sotto_bytes identity;
+    uint16_t credential_type;
+    struct sotto_bytes identity; /* as in struct sotto_credential */
     struct sotto_bytes signature_key;
     struct sotto_bytes encryption_key;
     struct sotto_bytes extensions; /* encoded: see sotto_extension_find() */
@@ -256,6 +294,9 @@ struct sotto_join {
     struct sotto_bytes key_package_private; /* the matching one */
     struct sotto_bytes ratchet_tree;        /* when not in the Welcome */
     struct sotto_psk_list psks;             /* any that may be needed */
+    uint64_t now; /* refuses a group with a leaf outside its lifetime (section
+                     7.3); 0: no check, and members that were idle since they
+                     were added keep nobody out */
 };
 
 /* Joins by a Welcome (RFC 9420, section 12.4.3.1), with every check of the
@@ -361,7 +402,8 @@ struct sotto_commit {
                                              12.4 allows it (adds only) */
     const struct sotto_leaf_change *leaf; /* NULL: only fresh keys */
     struct sotto_bytes authenticated_data;
-    uint64_t now;        /* refuses KeyPackages outside their lifetime;
+    uint64_t now;        /* refuses KeyPackages outside their lifetime,
+                            and leaves out such proposals (section 7.3);
                             0: no check */
     bool public_message; /* default: PrivateMessage */
     bool tree_outside;   /* default: the tree is in the Welcome */
@@ -401,11 +443,15 @@ enum sotto_proposal_kind {
     SOTTO_PROPOSE_EXTENSIONS,
     SOTTO_PROPOSE_APP,
     SOTTO_PROPOSE_PSK,
+    SOTTO_PROPOSE_SELF_REMOVE, /* to leave, at the next commit of another; as
+                                  a PublicMessage, where all members support
+                                  SOTTO_PROPOSAL_SELF_REMOVE */
 };
 
 struct sotto_proposal {
     enum sotto_proposal_kind kind;
     struct sotto_bytes key_package;         /* add */
+    uint64_t now;                           /* add: as in struct sotto_commit */
     const struct sotto_leaf_change *change; /* update; may be NULL */
     uint32_t leaf;                          /* remove */
     struct sotto_extension_list extensions;
@@ -418,7 +464,7 @@ struct sotto_proposal {
 
 /* Makes a standalone proposal (RFC 9420, section 12.1). It counts once its
  * bytes come back and process() gives them as a proposal; commits of others may
- * name it before. */
+ * name it before. SOTTO_ERR_EXISTS: a second SelfRemove in one epoch. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_propose(struct sotto_group *group,
                     const struct sotto_proposal *proposal,
@@ -506,7 +552,7 @@ sotto_message_peek(struct sotto_bytes message, struct sotto_message_view *out);
 enum sotto_change_kind {
     SOTTO_CHANGE_ADD = 1,    /* leaf, after, key_package */
     SOTTO_CHANGE_UPDATE,     /* leaf, before, after */
-    SOTTO_CHANGE_REMOVE,     /* leaf, before */
+    SOTTO_CHANGE_REMOVE,     /* leaf, before; `by` itself, if it left */
     SOTTO_CHANGE_PATH,       /* leaf (the committer), before, after */
     SOTTO_CHANGE_EXTENSIONS, /* data: the new encoded GroupContext extensions */
     SOTTO_CHANGE_APP,        /* component, data */

@@ -22,8 +22,12 @@ SAME(ERR_NOTFOUND);
 SAME(ERR_EXISTS);
 SAME(ERR_IO);
 _Static_assert(SOTTO_EXTENSIONS_MAX == MLS_EXTENSIONS_MAX, "one limit");
-_Static_assert(SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL,
-               "one code point");
+_Static_assert(SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL &&
+                   SOTTO_PROPOSAL_SELF_REMOVE == PROPOSAL_SELF_REMOVE,
+               "the same code points");
+_Static_assert(SOTTO_CREDENTIAL_BASIC == CREDENTIAL_BASIC &&
+                   SOTTO_CREDENTIAL_X509 == CREDENTIAL_X509,
+               "the same code points");
 
 static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
 
@@ -86,6 +90,12 @@ void sotto_mls_free(struct sotto_mls **mls)
     crypto_free(&(*mls)->crypto);
     mem_free(*mls, sizeof(**mls));
     *mls = NULL;
+}
+
+void sotto_mls_set_credential_check(struct sotto_mls *mls,
+                                    struct sotto_credential_check check)
+{
+    mls->credential_check = check;
 }
 
 enum sotto_err sotto_suite_at(size_t i, struct sotto_suite *out)
@@ -164,7 +174,7 @@ enum sotto_err sotto_extension_find(struct sotto_bytes extensions,
 static struct sotto_leaf leaf_out(const struct leaf_node *leaf)
 {
     return (struct sotto_leaf){
-        /* of an X.509 credential: the chain, as it is encoded */
+        .credential_type = leaf->credential.type,
         .identity = bytes_out(leaf->credential.body),
         .signature_key = bytes_out(leaf->signature_key),
         .encryption_key = bytes_out(leaf->encryption_key),
@@ -241,7 +251,7 @@ static enum err key_package_inspect(struct sotto_mls *mls, struct bytes message,
     const struct suite *s = suite_find(kp.cipher_suite);
     if (s == NULL)
         return ERR_INVALID;
-    TRY(key_package_check(mls->crypto, s, &kp));
+    TRY(key_package_check(mls, s, &kp));
     TRY(key_package_ref(mls->crypto, s, kp.raw, &ref));
     out->suite = kp.cipher_suite;
     out->last_resort =
@@ -606,7 +616,7 @@ static void change_of(const struct sotto_staged *s,
                       const struct proposal_entry *e, struct sotto_change *out)
 {
     const struct proposal *p = &e->proposal;
-    out->by = e->sender;
+    out->by = e->sender.index;
     out->by_reference = e->by_reference;
     switch (p->type) {
     case PROPOSAL_ADD:
@@ -622,6 +632,7 @@ static void change_of(const struct sotto_staged *s,
         out->after = leaf_out(&p->update);
         break;
     case PROPOSAL_REMOVE:
+    case PROPOSAL_SELF_REMOVE:
         out->kind = SOTTO_CHANGE_REMOVE;
         out->leaf = e->leaf;
         out->before = leaf_at(s->before, e->leaf);

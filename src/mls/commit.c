@@ -50,8 +50,8 @@ static enum err take_value(const struct sotto_group *g, struct draft *d,
     w = writer_to(&d->proposals);
     proposal_or_ref_write(&w, &item);
     TRY(writer_finish(&w));
-    return proposal_list_add(&d->staged->list, buf_bytes(&raw),
-                             g->epoch.keys.leaf, false);
+    struct sender own = {SENDER_MEMBER, g->epoch.keys.leaf};
+    return proposal_list_add(&d->staged->list, buf_bytes(&raw), &own, false);
 }
 
 static enum err take_psk(const struct sotto_group *g, struct draft *d,
@@ -80,10 +80,35 @@ static enum err take_add(const struct sotto_group *g, struct draft *d,
 {
     struct proposal p = {.type = PROPOSAL_ADD};
     TRY(key_package_message_read(message, &p.add));
-    uint64_t now = d->ask->now;
-    if (now != 0 && (now < p.add.leaf.not_before || now > p.add.leaf.not_after))
-        return ERR_INVALID;
     return take_value(g, d, &p);
+}
+
+static enum err cached_parse(const struct cached_proposal *cached,
+                             struct proposal *out)
+{
+    struct reader r = reader_of(buf_bytes(&cached->raw));
+    proposal_read(&r, out);
+    return reader_finish(&r);
+}
+
+static bool cached_is(const struct cached_proposal *cached, uint16_t type)
+{
+    struct proposal p = {0};
+    return cached_parse(cached, &p) == OK && p.type == type;
+}
+
+/* Whether the commit takes up a SelfRemove of that leaf. "If there is a pending
+ * SelfRemove proposal for a specific leaf node and a pending Remove proposal
+ * for the same leaf node, the Remove proposal is invalid." */
+static bool leaves_by_itself(const struct sotto_group *g, const struct draft *d,
+                             uint32_t leaf)
+{
+    for (size_t i = 0; d->ask->use_pending && i < g->proposal_count; i++)
+        if (g->proposals[i].sender.index == leaf &&
+            !g->proposals[i].own_unseen &&
+            cached_is(&g->proposals[i], PROPOSAL_SELF_REMOVE))
+            return true;
+    return false;
 }
 
 static enum err take_asked(const struct sotto_group *g, struct draft *d)
@@ -95,7 +120,8 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
     for (size_t i = 0; i < ask->remove_count; i++) {
         struct proposal p = {.type = PROPOSAL_REMOVE,
                              .remove = ask->removes[i]};
-        TRY(take_value(g, d, &p));
+        if (!leaves_by_itself(g, d, ask->removes[i]))
+            TRY(take_value(g, d, &p));
     }
     for (size_t i = 0; i < ask->add_count; i++)
         TRY(take_add(g, d, bytes_in(ask->adds[i])));
@@ -125,22 +151,15 @@ static void picks_clear(struct picks *p)
     *p = (struct picks){0};
 }
 
-static enum err cached_parse(const struct cached_proposal *cached,
-                             struct proposal *out)
-{
-    struct reader r = reader_of(buf_bytes(&cached->raw));
-    proposal_read(&r, out);
-    return reader_finish(&r);
-}
-
 /* The leaf that a cached proposal changes; false: it changes none. */
 static bool changed_leaf(const struct cached_proposal *cached, uint32_t *leaf)
 {
     struct proposal p = {0};
     if (cached_parse(cached, &p) != OK)
         return false;
-    *leaf = p.type == PROPOSAL_REMOVE ? p.remove : cached->sender;
-    return p.type == PROPOSAL_REMOVE || p.type == PROPOSAL_UPDATE;
+    *leaf = p.type == PROPOSAL_REMOVE ? p.remove : cached->sender.index;
+    return p.type == PROPOSAL_REMOVE || p.type == PROPOSAL_UPDATE ||
+           p.type == PROPOSAL_SELF_REMOVE;
 }
 
 /* Whether the leaf is changed already by what was asked for, or picked. */
@@ -148,7 +167,7 @@ static bool leaf_taken(const struct sotto_group *g, const struct draft *d,
                        const struct picks *picks, uint32_t leaf)
 {
     for (size_t i = 0; i < d->ask->remove_count; i++)
-        if (d->ask->removes[i] == leaf)
+        if (d->ask->removes[i] == leaf && !leaves_by_itself(g, d, leaf))
             return true;
     for (size_t i = 0; i < picks->count; i++) {
         uint32_t other = 0;
@@ -159,28 +178,38 @@ static bool leaf_taken(const struct sotto_group *g, const struct draft *d,
     return false;
 }
 
+static struct proposal_scope scope_of(const struct sotto_group *g,
+                                      const struct draft *d)
+{
+    const struct epoch *e = &g->epoch;
+    return (struct proposal_scope){.mls = g->mls,
+                                   .suite = e->suite,
+                                   .group_id = e->fields.group_id,
+                                   .extensions = e->fields.extensions,
+                                   .committer = {SENDER_MEMBER, e->keys.leaf},
+                                   .own = e->keys.leaf,
+                                   .now = d->ask->now};
+}
+
 /* Whether the list so far stays valid with one more proposal: what somebody
  * proposed must not keep us from committing. */
 static enum err fits(const struct sotto_group *g, const struct draft *d,
                      const struct cached_proposal *cached, bool *out)
 {
-    const struct epoch *e = &g->epoch;
     CLEANUP(proposal_list_clear) struct proposal_list l = proposal_list_new();
     CLEANUP(tree_free) struct tree *fork = NULL;
     CLEANUP(changes_clear) struct changes ch = {0};
-    struct proposal_scope scope = {e->suite, e->fields.group_id,
-                                   e->fields.extensions, e->keys.leaf,
-                                   e->keys.leaf};
+    struct proposal_scope scope = scope_of(g, d);
 
     TRY(buf_copy(&l.raw, buf_bytes(&d->staged->list.raw)));
     l.count = d->staged->list.count;
-    TRY(proposal_list_add(&l, buf_bytes(&cached->raw), cached->sender, true));
+    TRY(proposal_list_add(&l, buf_bytes(&cached->raw), &cached->sender, true));
     TRY(proposal_list_parse(&l));
-    TRY(tree_fork(e->tree, &fork));
-    enum err err = proposals_apply(g->mls->crypto, &scope, &l, fork, &ch);
-    if (err == ERR_NOMEM)
+    TRY(tree_fork(g->epoch.tree, &fork));
+    enum err err = proposals_apply(&scope, &l, fork, &ch);
+    if (err == ERR_NOMEM || err == ERR_IO)
         return err;
-    *out = err == OK;
+    *out = err == OK && !ch.ends_group;
     return OK;
 }
 
@@ -193,7 +222,7 @@ static enum err take_reference(struct draft *d,
     proposal_or_ref_write(&w, &item);
     TRY(writer_finish(&w));
     return proposal_list_add(&d->staged->list, buf_bytes(&cached->raw),
-                             cached->sender, true);
+                             &cached->sender, true);
 }
 
 static enum err pick(const struct sotto_group *g, struct draft *d,
@@ -214,8 +243,18 @@ static enum err pick(const struct sotto_group *g, struct draft *d,
     return take_reference(d, cached);
 }
 
+static enum err pick_type(const struct sotto_group *g, struct draft *d,
+                          struct picks *picks, uint16_t type)
+{
+    for (size_t i = 0; i < picks->count; i++)
+        if (cached_is(&g->proposals[i], type))
+            TRY(pick(g, d, picks, i));
+    return OK;
+}
+
 /* "A Remove is preferred to an Update, and the newest Update to older ones"
- * (section 12.2); removes go first so that an Add of the same client fits. */
+ * (section 12.2), and a SelfRemove to both; removes go first so that an Add of
+ * the same client fits, and a ReInit fits only where nothing else does. */
 static enum err take_cached(const struct sotto_group *g, struct draft *d)
 {
     CLEANUP(picks_clear) struct picks picks = {0};
@@ -226,29 +265,23 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
         return ERR_NOMEM;
     picks.count = g->proposal_count;
 
-    for (size_t i = 0; i < picks.count; i++) {
-        struct proposal p = {0};
-        TRY(cached_parse(&g->proposals[i], &p));
-        if (p.type == PROPOSAL_REMOVE)
-            TRY(pick(g, d, &picks, i));
-    }
+    TRY(pick_type(g, d, &picks, PROPOSAL_SELF_REMOVE));
+    TRY(pick_type(g, d, &picks, PROPOSAL_REMOVE));
     for (size_t i = picks.count; i-- > 0;)
-        TRY(pick(g, d, &picks, i));
-    return OK;
+        if (!cached_is(&g->proposals[i], PROPOSAL_REINIT))
+            TRY(pick(g, d, &picks, i));
+    return pick_type(g, d, &picks, PROPOSAL_REINIT);
 }
 
 static enum err collect(const struct sotto_group *g, struct draft *d)
 {
-    const struct epoch *e = &g->epoch;
-    struct proposal_scope scope = {e->suite, e->fields.group_id,
-                                   e->fields.extensions, e->keys.leaf,
-                                   e->keys.leaf};
+    struct proposal_scope scope = scope_of(g, d);
     TRY(take_asked(g, d));
     if (d->ask->use_pending)
         TRY(take_cached(g, d));
     TRY(proposal_list_parse(&d->staged->list));
-    TRY(proposals_apply(g->mls->crypto, &scope, &d->staged->list,
-                        d->staged->next.tree, &d->changes));
+    TRY(proposals_apply(&scope, &d->staged->list, d->staged->next.tree,
+                        &d->changes));
     return group_psk_secret(g, &d->staged->list, &d->psk_secret);
 }
 
@@ -262,6 +295,8 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
     const struct sotto_leaf_change *change = d->ask->leaf;
     CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
     struct leaf_node leaf = *tree_leaf(next->tree, next->keys.leaf);
+    struct leaf_case at = {g->mls, next->suite, LEAF_COMMIT,
+                           tree_leaf(g->epoch.tree, g->epoch.keys.leaf)};
 
     if (change != NULL && change->signature_private.len > 0) {
         TRY(secret_set(&next->signature_key,
@@ -272,8 +307,10 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
         TRY(extension_list_encode(*change->extensions, &extensions));
         leaf.extensions = buf_bytes(&extensions);
     }
-    TRY(leaf_check_self(next->suite, &leaf));
+    leaf.source = LEAF_COMMIT;
+    TRY(leaf_check_self(&at, &leaf));
     TRY(leaf_check_group(&leaf, d->changes.extensions));
+    TRY(leaf_check_credential(&at, &leaf));
     struct new_leaf made = {&leaf, &next->signature_key,
                             g->epoch.fields.group_id};
     TRY(treekem_create(c, &g->mls->random, next->tree, &next->keys, &made,

@@ -66,6 +66,8 @@ static enum err first_epoch(struct sotto_group *g, struct bytes group_id,
     struct digest root = {0};
     struct digest tag = {0};
 
+    TRY(group_extensions_check(g->mls, e->suite, (struct bytes){0},
+                               extensions));
     TRY(members_check(e->tree, extensions));
     TRY(tree_hash(c, e->tree, &root));
     struct group_context gc = {.version = MLS_VERSION_10,

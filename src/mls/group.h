@@ -28,7 +28,7 @@ struct cached_proposal {
     struct digest ref;     /* ProposalRef, section 5.2 */
     struct digest message; /* hash of our own message; empty for others */
     bool own_unseen;       /* ours, and not come back yet */
-    uint32_t sender;
+    struct sender sender;
     struct buf raw;               /* Proposal */
     struct secret encryption_key; /* of our own Update */
     struct secret signature_key;

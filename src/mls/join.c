@@ -79,7 +79,8 @@ static enum err open_psks(struct joining *j)
         struct writer w = writer_to(&raw);
         proposal_write(&w, &p);
         TRY(writer_finish(&w));
-        TRY(proposal_list_add(&l, buf_bytes(&raw), 0, false));
+        TRY(proposal_list_add(&l, buf_bytes(&raw),
+                              &(struct sender){SENDER_MEMBER, 0}, false));
     }
     TRY(reader_finish(&r));
     TRY(proposal_list_parse(&l));
@@ -110,6 +111,16 @@ static enum err open_info(struct joining *j)
                : ERR_INVALID;
 }
 
+static enum err check_leaf(const struct joining *j,
+                           const struct leaf_node *leaf)
+{
+    struct leaf_case at = {j->mls, j->suite, leaf->source, NULL};
+    if (j->ask->now != 0 && !leaf_lives(leaf, j->ask->now))
+        return ERR_INVALID;
+    TRY(leaf_check_self(&at, leaf));
+    return leaf_check_credential(&at, leaf);
+}
+
 /* The tree, from the GroupInfo or from beside it, as far as it can be checked
  * without keys. */
 static enum err check_tree(struct joining *j, struct tree *t)
@@ -125,7 +136,9 @@ static enum err check_tree(struct joining *j, struct tree *t)
     TRY(tree_check(c, t));
     TRY(tree_check_signatures(c, t, gc->group_id, 0, tree_leaves(t)));
     for (uint32_t at = 0; tree_next_member(t, at, &leaf); at = leaf + 1)
-        TRY(leaf_check_self(j->suite, tree_leaf(t, leaf)));
+        TRY(check_leaf(j, tree_leaf(t, leaf)));
+    TRY(group_extensions_check(j->mls, j->suite, (struct bytes){0},
+                               gc->extensions));
     return members_check(t, gc->extensions);
 }
 

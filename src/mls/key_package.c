@@ -223,6 +223,8 @@ enum err key_package_make(struct sotto_mls *mls,
     const struct suite *s = suite_find(id->suite);
     if (s == NULL)
         return ERR_NOTFOUND;
+    if (id->not_before > id->not_after)
+        return ERR_INVALID;
     CLEANUP(key_package_private_clear)
     struct key_package_private p = private_new(s);
     CLEANUP(buf_clear) struct buf leaf = buf_new(MLS_LEAF_MAX);
@@ -248,7 +250,7 @@ enum err key_package_make(struct sotto_mls *mls,
     kp.extensions = buf_bytes(&extensions);
     TRY(key_package_sign(mls->crypto, s, &p.signature_key, &kp, &p.encoded));
     TRY(private_parse(&p));
-    TRY(key_package_check(mls->crypto, s, &p.key_package));
+    TRY(key_package_check(mls, s, &p.key_package));
     private_move(&p, out);
     return OK;
 }

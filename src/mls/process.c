@@ -166,6 +166,17 @@ static enum err give_copy(struct bytes from, struct sotto_buf *out)
     return OK;
 }
 
+static enum err check_author(const struct incoming *in)
+{
+    struct proposal p = {0};
+    struct reader r = reader_of(in->ac.content.body);
+    proposal_read(&r, &p);
+    TRY(reader_finish(&r));
+    return proposal_may_come_from(p.type, in->ac.content.sender.type)
+               ? OK
+               : ERR_INVALID;
+}
+
 /* Keeps a proposal. Whether it can be committed is known only together with
  * the rest of a list, so the commit decides. */
 static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
@@ -173,6 +184,7 @@ static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
 {
     struct digest ref = {0};
 
+    TRY(check_author(in));
     TRY(group_proposal_ref(g, &in->ac, &ref));
     if (cache_find(g, digest_bytes(&ref)) != NULL) {
         in->outcome = SOTTO_DUPLICATE;
@@ -182,7 +194,7 @@ static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
     TRY(give_copy(in->ac.content.body, &out->content));
     TRY(cache_reserve(g, &in->cached));
     in->cached->ref = ref;
-    in->cached->sender = in->sender;
+    in->cached->sender = in->ac.content.sender;
     in->outcome = SOTTO_PROPOSAL;
     return buf_copy(&in->cached->raw, in->ac.content.body);
 }
@@ -242,7 +254,7 @@ static enum err process(struct sotto_group *g, struct incoming *in,
     if (in->outcome != 0)
         return OK;
     enum err err = dispatch(g, in, out);
-    if (err == ERR_NOMEM)
+    if (err == ERR_NOMEM || err == ERR_IO)
         return err;
     TRY(spend_key(g, in));
     return err;

@@ -25,21 +25,31 @@ void proposal_list_clear(struct proposal_list *l)
     l->count = 0;
 }
 
-static void entry_write(struct writer *w, struct bytes raw, uint32_t sender,
-                        bool by_reference)
+/* (type - 1) << 1 | flag: for members, the flag alone */
+
+void sender_type_write(struct writer *w, enum sender_type type, bool flag)
 {
-    writer_u32(w, sender);
-    writer_u8(w, by_reference);
-    writer_raw(w, raw);
+    writer_u8(w, (uint8_t)((type - SENDER_MEMBER) << 1 | flag));
+}
+
+bool sender_type_read(struct reader *r, enum sender_type *type)
+{
+    uint8_t both = reader_u8(r);
+    *type = SENDER_MEMBER + (both >> 1);
+    if (*type > SENDER_NEW_MEMBER_COMMIT)
+        reader_fail(r, ERR_MALFORMED);
+    return r->err == OK && (both & 1) != 0;
 }
 
 enum err proposal_list_add(struct proposal_list *l, struct bytes raw,
-                           uint32_t sender, bool by_reference)
+                           const struct sender *sender, bool by_reference)
 {
     if (l->count == PROPOSALS_MAX)
         return ERR_LIMIT;
     struct writer w = writer_to(&l->raw);
-    entry_write(&w, raw, sender, by_reference);
+    writer_u32(&w, sender->index);
+    sender_type_write(&w, sender->type, by_reference);
+    writer_raw(&w, raw);
     TRY(writer_finish(&w));
     l->count++;
     return OK;
@@ -48,15 +58,21 @@ enum err proposal_list_add(struct proposal_list *l, struct bytes raw,
 /* The leaf that a proposal is about; an add gets one when it is applied. */
 static uint32_t entry_leaf(const struct proposal_entry *e)
 {
-    if (e->proposal.type == PROPOSAL_REMOVE)
+    switch (e->proposal.type) {
+    case PROPOSAL_REMOVE:
         return e->proposal.remove;
-    return e->proposal.type == PROPOSAL_UPDATE ? e->sender : 0;
+    case PROPOSAL_UPDATE:
+    case PROPOSAL_SELF_REMOVE:
+        return e->sender.index;
+    default: /* a type may be no enumerator */
+        return 0;
+    }
 }
 
 static void entry_read(struct reader *r, struct proposal_entry *e)
 {
-    e->sender = reader_u32(r);
-    e->by_reference = bool_read(r);
+    e->sender.index = reader_u32(r);
+    e->by_reference = sender_type_read(r, &e->sender.type);
     proposal_read(r, &e->proposal);
     e->leaf = entry_leaf(e);
 }
@@ -113,6 +129,54 @@ struct leaf_set changes_added(const struct changes *ch)
     return (struct leaf_set){ch->added, ch->added_count};
 }
 
+/* ---- Each type of proposal (sections 12.1 and 12.4) ---- */
+
+enum {
+    FROM_MEMBER = 1U << SENDER_MEMBER, /* who may send it by itself */
+    FROM_EXTERNAL = 1U << SENDER_EXTERNAL,
+    FROM_JOINER = 1U << SENDER_NEW_MEMBER_PROPOSAL,
+    IN_REGULAR = 1U << 8, /* commits that may hold it */
+    IN_EXTERNAL = 1U << 9,
+    BY_REFERENCE_ONLY = 1U << 10,
+    NEEDS_PATH = 1U << 11,
+};
+
+static const struct proposal_rule {
+    uint16_t type;
+    unsigned flags;
+} rules[] = {
+    {PROPOSAL_ADD, FROM_MEMBER | FROM_EXTERNAL | FROM_JOINER | IN_REGULAR},
+    {PROPOSAL_UPDATE,
+     FROM_MEMBER | IN_REGULAR | BY_REFERENCE_ONLY | NEEDS_PATH},
+    {PROPOSAL_REMOVE,
+     FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | IN_EXTERNAL | NEEDS_PATH},
+    {PROPOSAL_PSK, FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | IN_EXTERNAL},
+    {PROPOSAL_REINIT, FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR},
+    {PROPOSAL_EXTERNAL_INIT, IN_EXTERNAL | NEEDS_PATH},
+    {PROPOSAL_GROUP_CONTEXT_EXTENSIONS,
+     FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | NEEDS_PATH},
+    /* draft-ietf-mls-extensions */
+    {PROPOSAL_APP_EPHEMERAL,
+     FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | IN_EXTERNAL},
+    {PROPOSAL_SELF_REMOVE,
+     FROM_MEMBER | IN_REGULAR | IN_EXTERNAL | BY_REFERENCE_ONLY | NEEDS_PATH},
+};
+#define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
+
+/* 0 for what we do not say that we support. */
+static unsigned flags_of(uint16_t type)
+{
+    for (size_t i = 0; i < RULE_COUNT; i++)
+        if (rules[i].type == type)
+            return rules[i].flags;
+    return 0;
+}
+
+bool proposal_may_come_from(uint16_t type, enum sender_type sender)
+{
+    return (flags_of(type) & 1U << sender) != 0;
+}
+
 /* ---- The rules of a list (section 12.2) ---- */
 
 static size_t count_type(const struct proposal_list *l, uint16_t type)
@@ -133,7 +197,8 @@ static int leaf_order(const void *a, const void *b)
 static bool is_change_of_leaf(const struct proposal_entry *e)
 {
     return e->proposal.type == PROPOSAL_UPDATE ||
-           e->proposal.type == PROPOSAL_REMOVE;
+           e->proposal.type == PROPOSAL_REMOVE ||
+           e->proposal.type == PROPOSAL_SELF_REMOVE;
 }
 
 /* "multiple Update and/or Remove proposals that apply to the same leaf" */
@@ -161,7 +226,8 @@ static enum err check_one_change_per_leaf(const struct proposal_list *l)
 static bool psk_same(const struct psk_id *a, const struct psk_id *b)
 {
     return a->type == b->type && a->usage == b->usage && a->epoch == b->epoch &&
-           bytes_equal(a->id, b->id) && bytes_equal(a->group_id, b->group_id);
+           bytes_equal(a->id, b->id) && bytes_equal(a->group_id, b->group_id) &&
+           bytes_equal(a->nonce, b->nonce);
 }
 
 /* Section 8.4: the nonce is fresh and of the KDF's size; in a commit, only
@@ -194,33 +260,59 @@ static enum err check_psks(const struct suite *s, const struct proposal_list *l)
     return OK;
 }
 
-/* Whether a member may commit the entry, by what stands in it alone. */
+static bool is_external(const struct proposal_scope *scope)
+{
+    return scope->committer.type == SENDER_NEW_MEMBER_COMMIT;
+}
+
+/* Whether the commit may hold the entry, by what stands in it alone. */
 static enum err check_entry(const struct proposal_scope *scope,
                             const struct proposal_entry *e)
 {
-    switch (e->proposal.type) {
-    case PROPOSAL_ADD:
-    case PROPOSAL_PSK:
-    case PROPOSAL_GROUP_CONTEXT_EXTENSIONS:
-    case PROPOSAL_APP_EPHEMERAL:
-        return OK;
-    case PROPOSAL_UPDATE: /* a committer's own path replaces its leaf */
-        return e->by_reference && e->sender != scope->committer ? OK
-                                                                : ERR_INVALID;
-    case PROPOSAL_REMOVE:
-        return e->proposal.remove != scope->committer ? OK : ERR_INVALID;
-    default: /* reinit and external_init do not go with this; the rest is
-                not among the proposals that we say we support */
+    unsigned flags = flags_of(e->proposal.type);
+    bool of_committer = !is_external(scope) &&
+                        e->sender.type == SENDER_MEMBER &&
+                        e->sender.index == scope->committer.index;
+
+    if ((flags & (is_external(scope) ? IN_EXTERNAL : IN_REGULAR)) == 0)
         return ERR_INVALID;
+    if (e->by_reference &&
+        !proposal_may_come_from(e->proposal.type, e->sender.type))
+        return ERR_INVALID;
+    if (!e->by_reference && (flags & BY_REFERENCE_ONLY) != 0)
+        return ERR_INVALID;
+    /* An external joiner cannot know what was proposed in the group (section
+     * 12.4.3.2), but for what is made for it. */
+    if (e->by_reference && is_external(scope) &&
+        e->proposal.type != PROPOSAL_SELF_REMOVE)
+        return ERR_INVALID;
+    switch (e->proposal.type) {
+    case PROPOSAL_UPDATE: /* a committer's own path replaces its leaf */
+    case PROPOSAL_SELF_REMOVE:
+        return of_committer ? ERR_INVALID : OK;
+    case PROPOSAL_REMOVE:
+        return !is_external(scope) &&
+                       e->proposal.remove == scope->committer.index
+                   ? ERR_INVALID
+                   : OK;
+    case PROPOSAL_REINIT: /* section 12.1.5 */
+        return e->proposal.reinit.version < MLS_VERSION_10 ? ERR_INVALID : OK;
+    default: /* a type may be no enumerator */
+        return OK;
     }
 }
 
 static enum err check_list(const struct proposal_scope *scope,
                            const struct proposal_list *l)
 {
+    size_t external_inits = is_external(scope) ? 1 : 0;
+
     for (size_t i = 0; i < l->count; i++)
         TRY(check_entry(scope, &l->entries[i]));
-    if (count_type(l, PROPOSAL_GROUP_CONTEXT_EXTENSIONS) > 1)
+    if (count_type(l, PROPOSAL_GROUP_CONTEXT_EXTENSIONS) > 1 ||
+        (count_type(l, PROPOSAL_REINIT) > 0 && l->count > 1) ||
+        count_type(l, PROPOSAL_EXTERNAL_INIT) != external_inits ||
+        (is_external(scope) && count_type(l, PROPOSAL_REMOVE) > 1))
         return ERR_INVALID;
     TRY(check_one_change_per_leaf(l));
     return check_psks(scope->suite, l);
@@ -229,47 +321,52 @@ static enum err check_list(const struct proposal_scope *scope,
 /* ---- Application (section 12.3) ---- */
 
 /* RFC 9420, section 12.1.2 */
-static enum err apply_update(struct crypto *c,
-                             const struct proposal_scope *scope,
+static enum err apply_update(const struct proposal_scope *scope,
                              const struct proposal_entry *e, struct tree *fork)
 {
+    struct crypto *c = scope->mls->crypto;
     const struct leaf_node *leaf = &e->proposal.update;
-    const struct leaf_node *old = tree_leaf(fork, e->leaf);
+    struct leaf_case at = {scope->mls, scope->suite, LEAF_UPDATE,
+                           tree_leaf(fork, e->leaf)};
 
-    if (old == NULL || leaf->source != LEAF_UPDATE ||
-        bytes_equal(leaf->encryption_key, old->encryption_key))
+    if (at.before == NULL ||
+        bytes_equal(leaf->encryption_key, at.before->encryption_key))
         return ERR_INVALID;
-    TRY(leaf_check_self(scope->suite, leaf));
+    TRY(leaf_check_self(&at, leaf));
     TRY(kem_check(c, scope->suite->kem, leaf->encryption_key));
     TRY(leaf_node_verify(c, scope->suite, leaf, scope->group_id, e->leaf));
+    TRY(leaf_check_credential(&at, leaf));
     return tree_update(c, fork, e->leaf, leaf);
 }
 
 /* RFC 9420, section 12.1.1 */
-static enum err apply_add(struct crypto *c, const struct proposal_scope *scope,
+static enum err apply_add(const struct proposal_scope *scope,
                           struct proposal_entry *e, struct tree *fork,
                           struct changes *ch)
 {
-    TRY(key_package_check(c, scope->suite, &e->proposal.add));
-    TRY(tree_add(c, fork, &e->proposal.add.leaf, &e->leaf));
+    const struct key_package *kp = &e->proposal.add;
+    if (scope->now != 0 && !leaf_lives(&kp->leaf, scope->now))
+        return ERR_INVALID;
+    TRY(key_package_check(scope->mls, scope->suite, kp));
+    TRY(tree_add(scope->mls->crypto, fork, &kp->leaf, &e->leaf));
     ch->added[ch->added_count++] = e->leaf;
     return OK;
 }
 
-static enum err apply_type(struct crypto *c, const struct proposal_scope *scope,
-                           uint16_t type, struct proposal_list *l,
-                           struct tree *fork, struct changes *ch)
+static enum err apply_type(const struct proposal_scope *scope, uint16_t type,
+                           struct proposal_list *l, struct tree *fork,
+                           struct changes *ch)
 {
     for (size_t i = 0; i < l->count; i++) {
         struct proposal_entry *e = &l->entries[i];
         if (e->proposal.type != type)
             continue;
         if (type == PROPOSAL_UPDATE)
-            TRY(apply_update(c, scope, e, fork));
-        else if (type == PROPOSAL_REMOVE)
-            TRY(tree_remove(fork, e->leaf));
+            TRY(apply_update(scope, e, fork));
+        else if (type == PROPOSAL_ADD)
+            TRY(apply_add(scope, e, fork, ch));
         else
-            TRY(apply_add(c, scope, e, fork, ch));
+            TRY(tree_remove(fork, e->leaf));
     }
     return OK;
 }
@@ -292,14 +389,10 @@ static enum err check_leaves(struct crypto *c, const struct proposal_list *l,
 static enum err check_support(const struct proposal_list *l,
                               const struct tree *fork, struct leaf_set added)
 {
-    bool seen = false;
-    for (size_t i = 0; i < l->count; i++) {
-        uint16_t type = l->entries[i].proposal.type;
-        if (proposal_type_default(type) || seen)
-            continue;
-        TRY(members_check_proposal(fork, type, added));
-        seen = true; /* app_ephemeral is the only one that gets here */
-    }
+    for (size_t i = 0; i < RULE_COUNT; i++)
+        if (!proposal_type_default(rules[i].type) &&
+            count_type(l, rules[i].type) > 0)
+            TRY(members_check_proposal(fork, rules[i].type, added));
     return OK;
 }
 
@@ -313,11 +406,17 @@ static enum err note_changes(const struct proposal_scope *scope,
         uint16_t type = e->proposal.type;
         if (type == PROPOSAL_GROUP_CONTEXT_EXTENSIONS)
             ch->extensions = e->proposal.extensions;
-        if (type == PROPOSAL_GROUP_CONTEXT_EXTENSIONS || is_change_of_leaf(e))
+        if ((flags_of(type) & NEEDS_PATH) != 0)
             ch->path_required = true;
+        if (type == PROPOSAL_REINIT)
+            ch->ends_group = true;
+        if (type == PROPOSAL_REMOVE && is_external(scope)) {
+            ch->replaces = true;
+            ch->replaced = e->leaf;
+        }
         if (is_change_of_leaf(e) && e->leaf == scope->own) {
-            ch->removes_own = ch->removes_own || type == PROPOSAL_REMOVE;
             ch->updates_own = ch->updates_own || type == PROPOSAL_UPDATE;
+            ch->removes_own = ch->removes_own || type != PROPOSAL_UPDATE;
         }
     }
 
@@ -331,7 +430,7 @@ static enum err note_changes(const struct proposal_scope *scope,
     return OK;
 }
 
-enum err proposals_apply(struct crypto *c, const struct proposal_scope *scope,
+enum err proposals_apply(const struct proposal_scope *scope,
                          struct proposal_list *l, struct tree *fork,
                          struct changes *out)
 {
@@ -339,13 +438,16 @@ enum err proposals_apply(struct crypto *c, const struct proposal_scope *scope,
 
     TRY(check_list(scope, l));
     TRY(note_changes(scope, l, &ch));
-    TRY(apply_type(c, scope, PROPOSAL_UPDATE, l, fork, &ch));
-    TRY(apply_type(c, scope, PROPOSAL_REMOVE, l, fork, &ch));
-    TRY(apply_type(c, scope, PROPOSAL_ADD, l, fork, &ch));
+    TRY(apply_type(scope, PROPOSAL_UPDATE, l, fork, &ch));
+    TRY(apply_type(scope, PROPOSAL_SELF_REMOVE, l, fork, &ch));
+    TRY(apply_type(scope, PROPOSAL_REMOVE, l, fork, &ch));
+    TRY(apply_type(scope, PROPOSAL_ADD, l, fork, &ch));
     if (ch.added_count > 1)
         qsort(ch.added, ch.added_count, sizeof(*ch.added), leaf_order);
-    TRY(check_leaves(c, l, fork));
+    TRY(check_leaves(scope->mls->crypto, l, fork));
     TRY(check_support(l, fork, changes_added(&ch)));
+    TRY(group_extensions_check(scope->mls, scope->suite, scope->extensions,
+                               ch.extensions));
     if (l->count > 0)
         TRY(members_check(fork, ch.extensions));
 

@@ -6,16 +6,25 @@
  */
 #pragma once
 
+#include "mls/messages.h"
 #include "mls/rules.h"
 
 #define PROPOSALS_MAX 65536U /* in one commit */
 
+/* Whether that kind of sender may send that type of proposal by itself
+ * (sections 12.1 and 12.1.8). */
+bool proposal_may_come_from(uint16_t type, enum sender_type sender);
+
 struct proposal_entry {
     struct proposal proposal; /* borrows from the list */
-    uint32_t sender;          /* leaf of its author */
+    struct sender sender;     /* its author */
     bool by_reference;
     uint32_t leaf; /* that it adds, updates or removes */
 };
+
+/* Stored form of a kind of sender, and of a flag that stands beside it. */
+void sender_type_write(struct writer *w, enum sender_type type, bool flag);
+bool sender_type_read(struct reader *r, enum sender_type *type);
 
 struct proposal_list {
     struct buf raw; /* the stored form, from which the entries borrow */
@@ -28,7 +37,8 @@ struct proposal_list proposal_list_new(void);
 void proposal_list_clear(struct proposal_list *l);
 /* Adds an encoded Proposal; the entries are there after proposal_list_parse. */
 MUST_USE enum err proposal_list_add(struct proposal_list *l, struct bytes raw,
-                                    uint32_t sender, bool by_reference);
+                                    const struct sender *sender,
+                                    bool by_reference);
 MUST_USE enum err proposal_list_parse(struct proposal_list *l);
 /* Stored form. */
 void proposal_list_write(struct writer *w, const struct proposal_list *l);
@@ -36,11 +46,13 @@ MUST_USE enum err proposal_list_read(struct reader *r, struct proposal_list *l);
 
 /* What applying a list needs to know, and what it gives. */
 struct proposal_scope {
+    const struct sotto_mls *mls;
     const struct suite *suite;
     struct bytes group_id;
     struct bytes extensions; /* of the GroupContext before */
-    uint32_t committer;
-    uint32_t own; /* the own leaf */
+    struct sender committer; /* a member, or a new one (external commit) */
+    uint32_t own;            /* the own leaf */
+    uint64_t now; /* 0: lifetimes of added leaves are not looked at */
 };
 
 struct changes {
@@ -51,13 +63,17 @@ struct changes {
     bool path_required;      /* section 12.4 */
     bool removes_own;
     bool updates_own;
+    bool ends_group; /* a ReInit: the list has nothing else */
+    /* The leaf that the author of an external commit leaves behind. Its new
+     * leaf has to be one for an Update of that one (section 12.2). */
+    bool replaces;
+    uint32_t replaced;
 };
 void changes_clear(struct changes *ch);
 struct leaf_set changes_added(const struct changes *ch);
 
-/* Checks the list for a commit by a member and applies it to `fork`, in the
- * order of section 12.3. ERR_INVALID, ERR_AUTH: the same for all members. */
-MUST_USE enum err proposals_apply(struct crypto *c,
-                                  const struct proposal_scope *scope,
+/* Checks the list of a commit and applies it to `fork`, in the order of section
+ * 12.3. ERR_INVALID, ERR_AUTH: the same for all members. */
+MUST_USE enum err proposals_apply(const struct proposal_scope *scope,
                                   struct proposal_list *l, struct tree *fork,
                                   struct changes *out);

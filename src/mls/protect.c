@@ -90,6 +90,8 @@ static enum err update_leaf(struct sotto_group *g,
     CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
     struct leaf_node leaf = *tree_leaf(e->tree, e->keys.leaf);
     const struct leaf_place place = {e->fields.group_id, e->keys.leaf};
+    struct leaf_case at = {g->mls, e->suite, LEAF_UPDATE,
+                           tree_leaf(e->tree, e->keys.leaf)};
 
     TRY(kem_generate(c, e->suite->kem, &g->mls->random, &cached->encryption_key,
                      &public_key));
@@ -105,7 +107,8 @@ static enum err update_leaf(struct sotto_group *g,
         TRY(extension_list_encode(*change->extensions, &extensions));
         leaf.extensions = buf_bytes(&extensions);
     }
-    TRY(leaf_check_self(e->suite, &leaf));
+    TRY(leaf_check_self(&at, &leaf));
+    TRY(leaf_check_credential(&at, &leaf));
     return leaf_sign(c, e->suite, &cached->signature_key, &leaf, &place, out);
 }
 
@@ -127,7 +130,9 @@ static enum err proposal_fill(struct sotto_group *g,
     case SOTTO_PROPOSE_ADD:
         out->type = PROPOSAL_ADD;
         TRY(key_package_message_read(bytes_in(p->key_package), &out->add));
-        return key_package_check(g->mls->crypto, g->epoch.suite, &out->add);
+        if (p->now != 0 && !leaf_lives(&out->add.leaf, p->now))
+            return ERR_INVALID;
+        return key_package_check(g->mls, g->epoch.suite, &out->add);
     case SOTTO_PROPOSE_UPDATE:
         out->type = PROPOSAL_UPDATE;
         TRY(update_leaf(g, p->change, cached, scratch));
@@ -140,12 +145,19 @@ static enum err proposal_fill(struct sotto_group *g,
         out->type = PROPOSAL_GROUP_CONTEXT_EXTENSIONS;
         TRY(extension_list_encode(p->extensions, scratch));
         out->extensions = buf_bytes(scratch);
+        TRY(group_extensions_check(g->mls, g->epoch.suite,
+                                   g->epoch.fields.extensions,
+                                   out->extensions));
         return members_check(g->epoch.tree, out->extensions);
     case SOTTO_PROPOSE_APP:
         out->type = PROPOSAL_APP_EPHEMERAL;
         out->app_ephemeral =
             (struct app_ephemeral){p->app.component, bytes_in(p->app.data)};
         return OK;
+    case SOTTO_PROPOSE_SELF_REMOVE:
+        out->type = PROPOSAL_SELF_REMOVE;
+        return members_check_proposal(g->epoch.tree, out->type,
+                                      (struct leaf_set){0});
     case SOTTO_PROPOSE_PSK:
         out->type = PROPOSAL_PSK;
         TRY(buf_extend(scratch, g->epoch.suite->nh));
@@ -180,15 +192,31 @@ static enum err propose(struct sotto_group *g, const struct sotto_proposal *p,
     struct outgoing o = {.type = CONTENT_PROPOSAL,
                          .body = buf_bytes(&cached->raw),
                          .authenticated_data = bytes_in(p->authenticated_data),
-                         .public_message = p->public_message,
+                         /* A SelfRemove is for external joiners too. */
+                         .public_message = p->public_message ||
+                                           p->kind == SOTTO_PROPOSE_SELF_REMOVE,
                          .bucket = p->bucket};
     struct authenticated_content ac = group_content(g, &o);
     TRY(sign_content(g, &ac, &signature));
     TRY(group_proposal_ref(g, &ac, &cached->ref));
     TRY(group_write_message(g, &ac, p->bucket, out));
-    cached->sender = g->epoch.keys.leaf;
+    cached->sender = (struct sender){SENDER_MEMBER, g->epoch.keys.leaf};
     cached->own_unseen = true;
     return group_message_hash(g, buf_bytes(out), &cached->message);
+}
+
+/* "A client MUST NOT issue more than one SelfRemove proposal per epoch." */
+static bool has_left(const struct sotto_group *g)
+{
+    for (size_t i = 0; i < g->proposal_count; i++) {
+        const struct cached_proposal *cached = &g->proposals[i];
+        struct reader r = reader_of(buf_bytes(&cached->raw));
+        if (cached->sender.type == SENDER_MEMBER &&
+            cached->sender.index == g->epoch.keys.leaf &&
+            reader_u16(&r) == PROPOSAL_SELF_REMOVE)
+            return true;
+    }
+    return false;
 }
 
 enum err group_propose(struct sotto_group *g, const struct sotto_proposal *p,
@@ -197,6 +225,8 @@ enum err group_propose(struct sotto_group *g, const struct sotto_proposal *p,
     struct cached_proposal *cached = NULL;
     if (!g->active)
         return ERR_STATE;
+    if (p->kind == SOTTO_PROPOSE_SELF_REMOVE && has_left(g))
+        return ERR_EXISTS;
     TRY(cache_reserve(g, &cached));
     enum err err = propose(g, p, cached, out);
     if (err != OK) {

@@ -13,6 +13,7 @@
 struct sotto_mls {
     struct crypto *crypto;
     struct random random;
+    struct sotto_credential_check credential_check;
 };
 
 static inline struct bytes bytes_in(struct sotto_bytes b)

@@ -2,8 +2,10 @@
 #include "mls/rules.h"
 
 #include "crypto/kem.h"
+#include "crypto/sign.h"
 
 #define CREDENTIAL_TYPES_MAX 16U /* in use at once in one group */
+#define EXTERNAL_SENDERS_MAX 256U
 
 bool extension_type_default(uint16_t type)
 {
@@ -16,28 +18,93 @@ bool proposal_type_default(uint16_t type)
     return type >= PROPOSAL_ADD && type <= PROPOSAL_GROUP_CONTEXT_EXTENSIONS;
 }
 
+bool capability_has(struct bytes list, uint16_t type)
+{
+    return !grease_is(type) && u16_list_has(list, type);
+}
+
 /* Whether each extension of `list` is one that the leaf supports. */
-static bool supports_extensions(const struct leaf_node *leaf, struct bytes list)
+static bool supports_extensions(const struct leaf_node *leaf, struct bytes list,
+                                bool (*has)(struct bytes list, uint16_t type))
 {
     struct reader r = reader_of(list);
     while (reader_more(&r)) {
         struct extension e = {0};
         extension_read(&r, &e);
         if (!extension_type_default(e.type) &&
-            !u16_list_has(leaf->capabilities.extensions, e.type))
+            !has(leaf->capabilities.extensions, e.type))
             return false;
     }
     return true;
 }
 
-enum err leaf_check_self(const struct suite *s, const struct leaf_node *leaf)
+enum err leaf_check_self(const struct leaf_case *at,
+                         const struct leaf_node *leaf)
 {
     const struct capabilities *caps = &leaf->capabilities;
-    bool ok = u16_list_has(caps->versions, MLS_VERSION_10) &&
-              u16_list_has(caps->cipher_suites, (uint16_t)s->id) &&
-              u16_list_has(caps->credentials, leaf->credential.type) &&
-              supports_extensions(leaf, leaf->extensions);
+    bool ok = leaf->source == at->source &&
+              u16_list_has(caps->versions, MLS_VERSION_10) &&
+              u16_list_has(caps->cipher_suites, (uint16_t)at->suite->id) &&
+              capability_has(caps->credentials, leaf->credential.type) &&
+              supports_extensions(leaf, leaf->extensions, u16_list_has);
     return ok ? OK : ERR_INVALID;
+}
+
+bool leaf_lives(const struct leaf_node *leaf, uint64_t now)
+{
+    return leaf->source != LEAF_KEY_PACKAGE ||
+           (now >= leaf->not_before && now <= leaf->not_after);
+}
+
+static struct sotto_credential credential_of(const struct credential *c,
+                                             struct bytes signature_key)
+{
+    return (struct sotto_credential){c->type, bytes_out(c->body),
+                                     bytes_out(signature_key)};
+}
+
+/* Only want of memory or of the store says nothing about the credential. */
+static enum err ask(const struct sotto_mls *mls,
+                    const struct sotto_credential *credential,
+                    const struct sotto_credential *before)
+{
+    const struct sotto_credential_check *check = &mls->credential_check;
+    if (check->check == NULL)
+        return OK;
+    switch (check->check(check->ctx, credential, before)) {
+    case SOTTO_OK:
+        return OK;
+    case SOTTO_ERR_NOMEM:
+        return ERR_NOMEM;
+    case SOTTO_ERR_IO:
+        return ERR_IO;
+    case SOTTO_ERR_AUTH:
+        return ERR_AUTH;
+    default: /* a value from outside may be no enumerator */
+        return ERR_INVALID;
+    }
+}
+
+static bool credential_same(const struct leaf_node *a,
+                            const struct leaf_node *b)
+{
+    return a->credential.type == b->credential.type &&
+           bytes_equal(a->credential.body, b->credential.body) &&
+           bytes_equal(a->signature_key, b->signature_key);
+}
+
+enum err leaf_check_credential(const struct leaf_case *at,
+                               const struct leaf_node *leaf)
+{
+    struct sotto_credential new_one =
+        credential_of(&leaf->credential, leaf->signature_key);
+    if (at->before == NULL)
+        return ask(at->mls, &new_one, NULL);
+    if (credential_same(at->before, leaf))
+        return OK;
+    struct sotto_credential old_one =
+        credential_of(&at->before->credential, at->before->signature_key);
+    return ask(at->mls, &new_one, &old_one);
 }
 
 static bool never_default(uint16_t type)
@@ -53,10 +120,45 @@ static bool lists_all(struct bytes have, struct bytes wanted,
     struct reader r = reader_of(wanted);
     while (reader_more(&r)) {
         uint16_t type = reader_u16(&r);
-        if (!is_default(type) && !u16_list_has(have, type))
+        if (!is_default(type) && !capability_has(have, type))
             return false;
     }
     return true;
+}
+
+/* RFC 9420, section 12.1.8.1 */
+static enum err external_senders_check(const struct sotto_mls *mls,
+                                       const struct suite *s, struct bytes list)
+{
+    struct reader r = reader_of(list);
+    struct bytes after = reader_enter(&r);
+    for (size_t n = 0; reader_more(&r); n++) {
+        struct external_sender sender = {0};
+        external_sender_read(&r, &sender);
+        if (n == EXTERNAL_SENDERS_MAX)
+            return ERR_LIMIT;
+        TRY(r.err);
+        struct sotto_credential c =
+            credential_of(&sender.credential, sender.signature_key);
+        TRY(sign_check(mls->crypto, s->sign, sender.signature_key));
+        TRY(ask(mls, &c, NULL));
+    }
+    reader_leave(&r, after);
+    return reader_finish(&r);
+}
+
+enum err group_extensions_check(const struct sotto_mls *mls,
+                                const struct suite *s, struct bytes before,
+                                struct bytes extensions)
+{
+    struct bytes old_senders = {0};
+    struct bytes senders = {0};
+    if (!extensions_find(extensions, EXTENSION_EXTERNAL_SENDERS, &senders))
+        return OK;
+    if (extensions_find(before, EXTENSION_EXTERNAL_SENDERS, &old_senders) &&
+        bytes_equal(old_senders, senders))
+        return OK;
+    return external_senders_check(mls, s, senders);
 }
 
 enum err leaf_check_group(const struct leaf_node *leaf,
@@ -65,7 +167,7 @@ enum err leaf_check_group(const struct leaf_node *leaf,
     struct bytes data = {0};
     struct required_capabilities rc = {0};
 
-    if (!supports_extensions(leaf, group_extensions))
+    if (!supports_extensions(leaf, group_extensions, capability_has))
         return ERR_INVALID;
     if (!extensions_find(group_extensions, EXTENSION_REQUIRED_CAPABILITIES,
                          &data))
@@ -83,19 +185,22 @@ enum err leaf_check_group(const struct leaf_node *leaf,
 }
 
 /* RFC 9420, section 10.1 */
-enum err key_package_check(struct crypto *c, const struct suite *s,
+enum err key_package_check(const struct sotto_mls *mls, const struct suite *s,
                            const struct key_package *kp)
 {
+    struct crypto *c = mls->crypto;
+    struct leaf_case at = {mls, s, LEAF_KEY_PACKAGE, NULL};
+
     if (kp->version != MLS_VERSION_10 || kp->cipher_suite != s->id ||
-        kp->leaf.source != LEAF_KEY_PACKAGE ||
         bytes_equal(kp->init_key, kp->leaf.encryption_key))
         return ERR_INVALID;
-    TRY(leaf_check_self(s, &kp->leaf));
+    TRY(leaf_check_self(&at, &kp->leaf));
     TRY(kem_check(c, s->kem, kp->init_key));
     TRY(kem_check(c, s->kem, kp->leaf.encryption_key));
     TRY(leaf_node_verify(c, s, &kp->leaf, (struct bytes){0}, 0));
-    return verify_with_label(c, s, kp->leaf.signature_key, "KeyPackageTBS",
-                             kp->signed_part, kp->signature);
+    TRY(verify_with_label(c, s, kp->leaf.signature_key, "KeyPackageTBS",
+                          kp->signed_part, kp->signature));
+    return leaf_check_credential(&at, &kp->leaf);
 }
 
 struct credential_types {
@@ -127,7 +232,7 @@ enum err members_check(const struct tree *t, struct bytes group_extensions)
     for (uint32_t at = 0; tree_next_member(t, at, &leaf); at = leaf + 1) {
         const struct leaf_node *node = tree_leaf(t, leaf);
         for (size_t i = 0; i < used.count; i++)
-            if (!u16_list_has(node->capabilities.credentials, used.type[i]))
+            if (!capability_has(node->capabilities.credentials, used.type[i]))
                 return ERR_INVALID;
         TRY(leaf_check_group(node, group_extensions));
     }
@@ -141,7 +246,7 @@ enum err members_check_proposal(const struct tree *t, uint16_t type,
     for (uint32_t at = 0; tree_next_member(t, at, &leaf); at = leaf + 1) {
         const struct leaf_node *node = tree_leaf(t, leaf);
         if (!leaf_set_has(without, leaf) &&
-            !u16_list_has(node->capabilities.proposals, type))
+            !capability_has(node->capabilities.proposals, type))
             return ERR_INVALID;
     }
     return OK;

@@ -9,7 +9,7 @@
 /* Collects the proposals; "it references a proposal that is not known" makes
  * a commit invalid for all, since all have seen the same messages. */
 static enum err resolve(const struct sotto_group *g, struct bytes proposals,
-                        uint32_t committer, struct proposal_list *l)
+                        const struct sender *committer, struct proposal_list *l)
 {
     struct reader r = reader_of(proposals);
     while (reader_more(&r)) {
@@ -22,7 +22,7 @@ static enum err resolve(const struct sotto_group *g, struct bytes proposals,
         const struct cached_proposal *cached = cache_find(g, p.reference);
         if (cached == NULL)
             return ERR_INVALID;
-        TRY(proposal_list_add(l, buf_bytes(&cached->raw), cached->sender,
+        TRY(proposal_list_add(l, buf_bytes(&cached->raw), &cached->sender,
                               true));
     }
     TRY(reader_finish(&r));
@@ -36,12 +36,14 @@ static enum err merge_path(const struct sotto_group *g,
                            struct bytes extensions, struct sotto_staged *s)
 {
     struct crypto *c = g->mls->crypto;
-    const struct leaf_node *old = tree_leaf(s->before, s->committer);
+    struct leaf_case at = {g->mls, g->epoch.suite, LEAF_COMMIT,
+                           tree_leaf(s->before, s->committer)};
 
-    TRY(leaf_check_self(g->epoch.suite, &path->leaf));
+    TRY(leaf_check_self(&at, &path->leaf));
     TRY(treekem_merge(c, s->next.tree, path, scope));
     TRY(tree_check_leaf(c, s->next.tree, s->committer));
-    if (old->credential.type != path->leaf.credential.type)
+    TRY(leaf_check_credential(&at, &path->leaf));
+    if (at.before->credential.type != path->leaf.credential.type)
         return members_check(s->next.tree, extensions);
     return leaf_check_group(&path->leaf, extensions);
 }
@@ -126,14 +128,17 @@ static enum err stage_public(const struct sotto_group *g,
 {
     const struct epoch *e = &g->epoch;
     struct crypto *c = g->mls->crypto;
-    struct proposal_scope rules = {e->suite, e->fields.group_id,
-                                   e->fields.extensions, s->committer,
-                                   e->keys.leaf};
+    struct proposal_scope rules = {.mls = g->mls,
+                                   .suite = e->suite,
+                                   .group_id = e->fields.group_id,
+                                   .extensions = e->fields.extensions,
+                                   .committer = {SENDER_MEMBER, s->committer},
+                                   .own = e->keys.leaf};
 
-    TRY(resolve(g, commit->proposals, s->committer, &s->list));
-    TRY(proposals_apply(c, &rules, &s->list, s->next.tree, ch));
-    if (ch->path_required && !commit->has_path)
-        return ERR_INVALID;
+    TRY(resolve(g, commit->proposals, &rules.committer, &s->list));
+    TRY(proposals_apply(&rules, &s->list, s->next.tree, ch));
+    if ((ch->path_required && !commit->has_path) || ch->ends_group)
+        return ERR_INVALID; /* to end a group is not supported */
     scope->added = changes_added(ch);
     if (commit->has_path)
         TRY(merge_path(g, &commit->path, scope, ch->extensions, s));

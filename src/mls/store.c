@@ -115,8 +115,8 @@ static void cached_write(struct writer *w, const struct cached_proposal *p)
 {
     writer_vec(w, digest_bytes(&p->ref));
     writer_vec(w, digest_bytes(&p->message));
-    writer_u8(w, p->own_unseen);
-    writer_u32(w, p->sender);
+    sender_type_write(w, p->sender.type, p->own_unseen);
+    writer_u32(w, p->sender.index);
     writer_vec(w, buf_bytes(&p->raw));
     writer_vec(w, secret_expose(&p->encryption_key));
     writer_vec(w, secret_expose(&p->signature_key));
@@ -252,8 +252,8 @@ static enum err cached_read(struct reader *r, struct cached_proposal *p)
 {
     TRY(digest_read(r, &p->ref));
     TRY(digest_read(r, &p->message));
-    p->own_unseen = bool_read(r);
-    p->sender = reader_u32(r);
+    p->own_unseen = sender_type_read(r, &p->sender.type);
+    p->sender.index = reader_u32(r);
     TRY(buf_copy(&p->raw, reader_vec(r)));
     TRY(secret_set(&p->encryption_key, reader_vec(r)));
     TRY(secret_set(&p->signature_key, reader_vec(r)));

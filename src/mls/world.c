@@ -131,7 +131,8 @@ static struct sotto_identity identity_of(const struct world *w,
                                          const struct member *m)
 {
     static const uint16_t extensions[] = {WORLD_EXT};
-    static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL};
+    static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL,
+                                         SOTTO_PROPOSAL_SELF_REMOVE};
     return (struct sotto_identity){
         .suite = w->suite,
         .identity = {&m->name, 1},
@@ -140,7 +141,7 @@ static struct sotto_identity identity_of(const struct world *w,
         .extension_types = extensions,
         .extension_type_count = 1,
         .proposal_types = proposals,
-        .proposal_type_count = 1,
+        .proposal_type_count = 2,
         .not_before = 1000,
         .not_after = 2000};
 }

@@ -479,7 +479,8 @@ static enum verdict run_passive(struct crypto *c, const json_t *test,
                                 char why[WHY_SIZE])
 {
     CLEANUP(fields_clear) struct fields f = {.test = test};
-    CLEANUP(client_clear) struct client cl = {.mls = {c, entropy_system()}};
+    CLEANUP(client_clear)
+    struct client cl = {.mls = {.crypto = c, .random = entropy_system()}};
     const json_t *epochs = json_object_get(test, "epochs");
 
     enum sotto_err err = client_join(&f, &cl);
