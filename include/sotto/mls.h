@@ -117,6 +117,7 @@ SOTTO_API void sotto_mls_free(struct sotto_mls **mls);
 
 /* A credential and the signature key that it has to vouch for. */
 struct sotto_credential {
+    uint16_t suite; /* whose signature algorithm the key is for */
     uint16_t type;
     /* Basic: the identity. X.509: the chain, see sotto_certificate_at(). */
     struct sotto_bytes identity;
@@ -142,10 +143,44 @@ struct sotto_credential_check {
     void *ctx;
 };
 /* Sets the check; {0}, as at first, leaves credentials to the caller, who looks
- * at members and staged commits. */
+ * at members and staged commits. KeyPackages say that their owner takes X.509
+ * credentials if there is a check, or their own credential is one. */
 SOTTO_API void
 sotto_mls_set_credential_check(struct sotto_mls *mls,
                                struct sotto_credential_check check);
+
+/* Lends the i-th certificate, DER, of an X.509 credential's `identity`, which
+ * begins with the end entity's; SOTTO_ERR_NOTFOUND past the last. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_certificate_at(struct sotto_bytes identity, size_t i,
+                     struct sotto_bytes *out);
+
+/* Whom to trust, for the check below. The caller keeps it, its anchors and the
+ * time current; revocation is not looked at. */
+struct sotto_x509_trust {
+    const struct sotto_bytes
+        *anchors; /* certificates: DER, or PEM of several */
+    size_t anchor_count;
+    uint64_t now;
+};
+
+/* Checks an X.509 credential (RFC 9420, section 5.3; RFC 5280): its key is that
+ * of the end entity, and a path of at most 16 certificates leads to an anchor
+ * that is valid now. With a `name`, the end entity must have it as a DNS name
+ * or, if it has an '@', as an e-mail address. SOTTO_ERR_AUTH: no such path.
+ * SOTTO_ERR_INVALID: another key or name, or no X.509 credential. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_x509_verify(const struct sotto_x509_trust *trust,
+                  const struct sotto_credential *credential,
+                  struct sotto_bytes name);
+
+/* The same as a check for sotto_mls_set_credential_check(), with a struct
+ * sotto_x509_trust as its `ctx`: any name, but a successor has the subject and
+ * the alternative names of the one before. Which name belongs to whom is for
+ * the caller, who can call the function above from a check of its own. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_x509_check(void *ctx, const struct sotto_credential *credential,
+                 const struct sotto_credential *before);
 
 /* Cipher suites (RFC 9420, section 17.1; the hybrids of
  * draft-ietf-mls-pq-ciphersuites are in the same list, under code points that
@@ -186,12 +221,17 @@ struct sotto_extension_list {
 #define SOTTO_EXTENSIONS_MAX 64U
 
 /* What a client says about itself. Capabilities are computed: all suites of
- * the library, the basic credential, the extension types of `extensions`, and
- * the lists below. A type used in a GroupContext, or a proposal type beyond
- * those of RFC 9420, must be listed by every member (RFC 9420, section 7.2). */
+ * the library, the credential types (basic, and X.509 as said above), the
+ * extension types of `extensions`, and the lists below. A type used in a
+ * GroupContext, or a proposal type beyond those of RFC 9420, must be listed by
+ * every member (RFC 9420, section 7.2). */
 struct sotto_identity {
     uint16_t suite;
     struct sotto_bytes identity; /* of the basic credential (section 5.3) */
+    /* Instead of `identity`, an X.509 chain: DER, the end entity first, whose
+     * key is the signature key. */
+    const struct sotto_bytes *certificates;
+    size_t certificate_count;
     struct sotto_bytes signature_private;
     struct sotto_bytes signature_public;
     struct sotto_extension_list extensions; /* of the leaf */
@@ -204,6 +244,11 @@ struct sotto_identity {
     uint64_t not_before; /* lifetime of the KeyPackage */
     uint64_t not_after;
     bool last_resort; /* marks the KeyPackage as one that may be used twice */
+    /* Adds random GREASE values (RFC 9420, section 13.5) to capabilities, and
+     * to the extensions of leaf, KeyPackage and, as long as the leaf has some,
+     * GroupInfo. The RFC says that one should; some deployed implementations
+     * refuse such KeyPackages, so it is for who knows the peers. */
+    bool grease;
 };
 
 /* Proposal types to list as capabilities. */
@@ -382,6 +427,8 @@ struct sotto_leaf_change {
     const struct sotto_extension_list *extensions;
     struct sotto_bytes signature_private; /* both or none */
     struct sotto_bytes signature_public;
+    const struct sotto_bytes *certificates; /* a new X.509 chain */
+    size_t certificate_count;
 };
 
 /* What a commit does. All zero: a new path and nothing else (section 12.4). */

@@ -209,10 +209,21 @@ static enum err key_package_create(struct sotto_mls *mls,
     return key_package_ref(mls->crypto, kp.suite, buf_bytes(&kp.encoded), ref);
 }
 
+static bool bad_list(const struct sotto_bytes *items, size_t count)
+{
+    bool wrong = items == NULL && count > 0;
+    for (size_t i = 0; !wrong && i < count; i++)
+        wrong = bad(items[i]);
+    return wrong;
+}
+
 static bool bad_identity(const struct sotto_identity *id)
 {
-    return id == NULL || bad(id->identity) || id->signature_private.len == 0 ||
-           bad(id->signature_private) || bad(id->signature_public) ||
+    return id == NULL || bad(id->identity) ||
+           bad_list(id->certificates, id->certificate_count) ||
+           (id->identity.len > 0 && id->certificate_count > 0) ||
+           id->signature_private.len == 0 || bad(id->signature_private) ||
+           bad(id->signature_public) ||
            (id->extensions.items == NULL && id->extensions.count > 0) ||
            (id->extension_types == NULL && id->extension_type_count > 0) ||
            (id->proposal_types == NULL && id->proposal_type_count > 0) ||
@@ -437,8 +448,7 @@ enum sotto_err sotto_group_info(struct sotto_group *group, bool with_tree,
         return SOTTO_ERR_STATE;
     CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
     struct group_info_form form = {true, with_tree, true};
-    enum err err =
-        group_info_make(group->mls->crypto, &group->epoch, form, &info);
+    enum err err = group_info_make(group->mls, &group->epoch, form, &info);
     if (err == OK)
         buf_give(&info, out);
     return err_out(err);
@@ -498,6 +508,7 @@ static bool bad_change(const struct sotto_leaf_change *change)
 {
     return change != NULL &&
            (bad(change->signature_private) || bad(change->signature_public) ||
+            bad_list(change->certificates, change->certificate_count) ||
             (change->signature_private.len == 0) !=
                 (change->signature_public.len == 0));
 }

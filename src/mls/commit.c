@@ -292,21 +292,12 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
 {
     struct crypto *c = g->mls->crypto;
     struct epoch *next = &d->staged->next;
-    const struct sotto_leaf_change *change = d->ask->leaf;
-    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
+    CLEANUP(leaf_parts_clear) struct leaf_parts parts = {0};
     struct leaf_node leaf = *tree_leaf(next->tree, next->keys.leaf);
     struct leaf_case at = {g->mls, next->suite, LEAF_COMMIT,
                            tree_leaf(g->epoch.tree, g->epoch.keys.leaf)};
 
-    if (change != NULL && change->signature_private.len > 0) {
-        TRY(secret_set(&next->signature_key,
-                       bytes_in(change->signature_private)));
-        leaf.signature_key = bytes_in(change->signature_public);
-    }
-    if (change != NULL && change->extensions != NULL) {
-        TRY(extension_list_encode(*change->extensions, &extensions));
-        leaf.extensions = buf_bytes(&extensions);
-    }
+    TRY(leaf_change(d->ask->leaf, &leaf, &parts, &next->signature_key));
     leaf.source = LEAF_COMMIT;
     TRY(leaf_check_self(&at, &leaf));
     TRY(leaf_check_group(&leaf, d->changes.extensions));

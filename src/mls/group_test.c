@@ -271,11 +271,13 @@ static void a_leaf_lists_what_its_owner_supports(void)
     static const uint16_t extensions[] = {WORLD_EXT};
     static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL};
     static const uint16_t credentials[] = {2};
+    CLEANUP(world_close) struct world w = {0};
     CLEANUP(leaf_parts_clear) struct leaf_parts p = {0};
     const struct capabilities *caps = &p.leaf.capabilities;
     struct sotto_identity id = {.suite = SUITE_1};
 
-    CHECK_UINT(leaf_parts_make(&id, &p), OK);
+    CHECK_UINT(world_open(&w, SUITE_1, 33), SOTTO_OK);
+    CHECK_UINT(leaf_parts_make(w.mls, &id, &p), OK);
     CHECK(u16_list_has(caps->credentials, 1));
     CHECK(!u16_list_has(caps->credentials, 2));
     leaf_parts_clear(&p);
@@ -284,7 +286,7 @@ static void a_leaf_lists_what_its_owner_supports(void)
     id.credential_types = credentials;
     id.extension_type_count = id.proposal_type_count = 1;
     id.credential_type_count = 1;
-    CHECK_UINT(leaf_parts_make(&id, &p), OK);
+    CHECK_UINT(leaf_parts_make(w.mls, &id, &p), OK);
     CHECK(u16_list_has(caps->extensions, WORLD_EXT));
     CHECK(u16_list_has(caps->proposals, SOTTO_PROPOSAL_APP_EPHEMERAL));
     CHECK(u16_list_has(caps->credentials, 1));

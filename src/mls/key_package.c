@@ -7,6 +7,7 @@
 #define PRIVATE_VERSION 1U /* of the stored form */
 #define LIST_MAX        ((size_t)64 * 1024)
 #define KEY_PACKAGE_MAX (2 * MLS_LEAF_MAX)
+#define GREASE_DATA_MAX 32U
 
 void leaf_parts_clear(struct leaf_parts *p)
 {
@@ -16,6 +17,7 @@ void leaf_parts_clear(struct leaf_parts *p)
     buf_clear(&p->proposals);
     buf_clear(&p->credentials);
     buf_clear(&p->extensions);
+    buf_clear(&p->chain);
     *p = (struct leaf_parts){0};
 }
 
@@ -31,6 +33,65 @@ enum err extension_list_encode(struct sotto_extension_list list,
                 return ERR_INVALID;
         struct extension e = {list.items[i].type, bytes_in(list.items[i].data)};
         extension_write(&w, &e);
+    }
+    return writer_finish(&w);
+}
+
+/* ---- GREASE (section 13.5) ---- */
+
+static uint16_t grease_draw(const struct random *rnd)
+{
+    uint8_t byte = 0;
+    random_fill(rnd, &byte, 1);
+    return grease_of(byte);
+}
+
+void grease_write(struct writer *w, const struct random *rnd, uint16_t type)
+{
+    uint8_t data[1 + GREASE_DATA_MAX];
+    random_fill(rnd, data, sizeof(data));
+    size_t len = data[0] % (GREASE_DATA_MAX + 1);
+    extension_write(w, &(struct extension){type, {data + 1, len}});
+}
+
+/* Begins a list of capabilities with a type that nobody has. */
+static enum err grease_begin(const struct random *rnd, struct buf *list)
+{
+    struct writer w = writer_to(list);
+    writer_u16(&w, grease_draw(rnd));
+    return writer_finish(&w);
+}
+
+static enum err grease_capabilities(const struct random *rnd,
+                                    struct leaf_parts *p)
+{
+    TRY(grease_begin(rnd, &p->suites));
+    TRY(grease_begin(rnd, &p->extension_types));
+    TRY(grease_begin(rnd, &p->proposals));
+    return grease_begin(rnd, &p->credentials);
+}
+
+/* Of the type that the capabilities begin with. */
+static enum err grease_extension(const struct random *rnd, struct leaf_parts *p)
+{
+    struct reader r = reader_of(buf_bytes(&p->extension_types));
+    struct writer w = writer_to(&p->extensions);
+    uint16_t type = reader_u16(&r);
+    if (!extensions_find(buf_bytes(&p->extensions), type, NULL))
+        grease_write(&w, rnd, type);
+    return writer_finish(&w);
+}
+
+/* What replaces the extensions of a leaf keeps their GREASE. */
+static enum err grease_keep(struct bytes before, struct buf *out)
+{
+    struct reader r = reader_of(before);
+    struct writer w = writer_to(out);
+    while (reader_more(&r)) {
+        struct extension e = {0};
+        extension_read(&r, &e);
+        if (grease_is(e.type) && !extensions_find(buf_bytes(out), e.type, NULL))
+            extension_write(&w, &e);
     }
     return writer_finish(&w);
 }
@@ -70,11 +131,15 @@ static bool credential_type_default(uint16_t type)
     return type == CREDENTIAL_BASIC;
 }
 
-static enum err credential_types_encode(const struct sotto_identity *id,
+/* Another's X.509 credential is welcome to who can check it. */
+static enum err credential_types_encode(const struct sotto_mls *mls,
+                                        const struct sotto_identity *id,
                                         struct buf *out)
 {
     struct writer w = writer_to(out);
     writer_u16(&w, CREDENTIAL_BASIC);
+    if (id->certificate_count > 0 || mls->credential_check.check != NULL)
+        writer_u16(&w, CREDENTIAL_X509);
     for (size_t i = 0; i < id->credential_type_count; i++)
         type_add(&w, id->credential_types[i], credential_type_default);
     return writer_finish(&w);
@@ -88,32 +153,55 @@ static enum err suites_encode(struct buf *out)
     return writer_finish(&w);
 }
 
-static enum err one_type_encode(uint16_t type, struct buf *out)
+static enum err versions_encode(struct buf *out)
 {
     struct writer w = writer_to(out);
-    writer_u16(&w, type);
+    writer_u16(&w, MLS_VERSION_10);
     return writer_finish(&w);
 }
 
-enum err leaf_parts_make(const struct sotto_identity *id,
-                         struct leaf_parts *out)
+/* RFC 9420, section 5.3 */
+static enum err chain_encode(const struct sotto_bytes *certificates,
+                             size_t count, struct buf *out)
 {
-    CLEANUP(leaf_parts_clear)
-    struct leaf_parts p = {
+    if (count > MLS_CERTIFICATES_MAX)
+        return ERR_LIMIT;
+    struct writer w = writer_to(out);
+    for (size_t i = 0; i < count; i++)
+        writer_vec(&w, bytes_in(certificates[i]));
+    return writer_finish(&w);
+}
+
+static struct leaf_parts leaf_parts_new(void)
+{
+    return (struct leaf_parts){
         .versions = buf_new(LIST_MAX),
         .suites = buf_new(LIST_MAX),
         .extension_types = buf_new(LIST_MAX),
         .proposals = buf_new(LIST_MAX),
         .credentials = buf_new(LIST_MAX),
         .extensions = buf_new(MLS_LEAF_MAX),
+        .chain = buf_new(MLS_LEAF_MAX),
     };
+}
 
-    TRY(one_type_encode(MLS_VERSION_10, &p.versions));
+enum err leaf_parts_make(const struct sotto_mls *mls,
+                         const struct sotto_identity *id,
+                         struct leaf_parts *out)
+{
+    CLEANUP(leaf_parts_clear) struct leaf_parts p = leaf_parts_new();
+
+    if (id->grease)
+        TRY(grease_capabilities(&mls->random, &p));
+    TRY(versions_encode(&p.versions));
     TRY(suites_encode(&p.suites));
     TRY(extension_types_encode(id, &p.extension_types));
     TRY(proposal_types_encode(id, &p.proposals));
-    TRY(credential_types_encode(id, &p.credentials));
+    TRY(credential_types_encode(mls, id, &p.credentials));
     TRY(extension_list_encode(id->extensions, &p.extensions));
+    TRY(chain_encode(id->certificates, id->certificate_count, &p.chain));
+    if (id->grease)
+        TRY(grease_extension(&mls->random, &p));
 
     p.leaf = (struct leaf_node){
         .signature_key = bytes_in(id->signature_public),
@@ -123,8 +211,36 @@ enum err leaf_parts_make(const struct sotto_identity *id,
                          buf_bytes(&p.credentials)},
         .extensions = buf_bytes(&p.extensions),
     };
+    if (id->certificate_count > 0)
+        p.leaf.credential =
+            (struct credential){CREDENTIAL_X509, buf_bytes(&p.chain)};
     *out = p;
     p = (struct leaf_parts){0}; /* handed over */
+    return OK;
+}
+
+enum err leaf_change(const struct sotto_leaf_change *change,
+                     struct leaf_node *leaf, struct leaf_parts *parts,
+                     struct secret *key)
+{
+    *parts = leaf_parts_new();
+    if (change == NULL)
+        return OK;
+    if (change->signature_private.len > 0) {
+        TRY(secret_set(key, bytes_in(change->signature_private)));
+        leaf->signature_key = bytes_in(change->signature_public);
+    }
+    if (change->extensions != NULL) {
+        TRY(extension_list_encode(*change->extensions, &parts->extensions));
+        TRY(grease_keep(leaf->extensions, &parts->extensions));
+        leaf->extensions = buf_bytes(&parts->extensions);
+    }
+    if (change->certificate_count > 0) {
+        TRY(chain_encode(change->certificates, change->certificate_count,
+                         &parts->chain));
+        leaf->credential =
+            (struct credential){CREDENTIAL_X509, buf_bytes(&parts->chain)};
+    }
     return OK;
 }
 
@@ -204,7 +320,7 @@ static enum err leaf_of_identity(struct sotto_mls *mls,
     CLEANUP(leaf_parts_clear) struct leaf_parts parts = {0};
     CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
 
-    TRY(leaf_parts_make(id, &parts));
+    TRY(leaf_parts_make(mls, id, &parts));
     TRY(kem_generate(mls->crypto, p->suite->kem, &mls->random,
                      &p->encryption_key, &public_key));
     struct leaf_node *leaf = &parts.leaf;
@@ -237,11 +353,12 @@ enum err key_package_make(struct sotto_mls *mls,
     TRY(leaf_of_identity(mls, id, &p, &leaf));
     TRY(kem_generate(mls->crypto, s->kem, &mls->random, &p.init_key,
                      &init_public));
-    if (id->last_resort) {
-        struct writer w = writer_to(&extensions);
+    struct writer w = writer_to(&extensions);
+    if (id->last_resort)
         extension_write(&w, &(struct extension){.type = EXTENSION_LAST_RESORT});
-        TRY(writer_finish(&w));
-    }
+    if (id->grease)
+        grease_write(&w, &mls->random, grease_draw(&mls->random));
+    TRY(writer_finish(&w));
 
     struct reader r = reader_of(buf_bytes(&leaf));
     leaf_node_read(&r, &kp.leaf);

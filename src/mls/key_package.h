@@ -9,12 +9,23 @@
  * the bufs. Keys, source and signature are not set. */
 struct leaf_parts {
     struct buf versions, suites, extension_types, proposals, credentials;
-    struct buf extensions;
+    struct buf extensions, chain;
     struct leaf_node leaf;
 };
 void leaf_parts_clear(struct leaf_parts *p);
-MUST_USE enum err leaf_parts_make(const struct sotto_identity *id,
+MUST_USE enum err leaf_parts_make(const struct sotto_mls *mls,
+                                  const struct sotto_identity *id,
                                   struct leaf_parts *out);
+
+/* Puts a change into a copy of one's leaf; `parts` holds what it then borrows,
+ * and `key` is the new signature key, if there is one. A NULL change is none.
+ */
+MUST_USE enum err leaf_change(const struct sotto_leaf_change *change,
+                              struct leaf_node *leaf, struct leaf_parts *parts,
+                              struct secret *key);
+
+/* Writes an extension of that type with a random number of random bytes. */
+void grease_write(struct writer *w, const struct random *rnd, uint16_t type);
 
 /* Encodes a list of extensions; ERR_LIMIT, ERR_INVALID when a type is there
  * twice. */

@@ -97,6 +97,11 @@ bool grease_is(uint16_t v)
     return (v & 0x0f0f) == 0x0a0a && v >> 8 == (v & 0xff) && v != 0xfafa;
 }
 
+uint16_t grease_of(uint8_t random)
+{
+    return (uint16_t)(0x0a0a + 0x1010 * (random % 15));
+}
+
 void required_capabilities_read(struct reader *r,
                                 struct required_capabilities *rc)
 {

@@ -54,8 +54,10 @@ bool extensions_find(struct bytes list, uint16_t type, struct bytes *data);
 /* Lists of 16-bit code points. */
 struct bytes u16_list_read(struct reader *r);
 bool u16_list_has(struct bytes list, uint16_t v);
-/* Whether a code point is one of those that must be ignored (section 13.5). */
+/* Whether a code point is one of those that must be ignored (section 13.5), and
+ * one of the 15 by a random byte. */
 bool grease_is(uint16_t v);
+uint16_t grease_of(uint8_t random);
 
 /* RFC 9420, section 11.1; the content of the extension */
 struct required_capabilities {

@@ -86,7 +86,7 @@ static enum err update_leaf(struct sotto_group *g,
 {
     struct epoch *e = &g->epoch;
     struct crypto *c = g->mls->crypto;
-    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
+    CLEANUP(leaf_parts_clear) struct leaf_parts parts = {0};
     CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
     struct leaf_node leaf = *tree_leaf(e->tree, e->keys.leaf);
     const struct leaf_place place = {e->fields.group_id, e->keys.leaf};
@@ -98,15 +98,7 @@ static enum err update_leaf(struct sotto_group *g,
     leaf.encryption_key = buf_bytes(&public_key);
     leaf.source = LEAF_UPDATE;
     secret_copy(&cached->signature_key, &e->signature_key);
-    if (change != NULL && change->signature_private.len > 0) {
-        TRY(secret_set(&cached->signature_key,
-                       bytes_in(change->signature_private)));
-        leaf.signature_key = bytes_in(change->signature_public);
-    }
-    if (change != NULL && change->extensions != NULL) {
-        TRY(extension_list_encode(*change->extensions, &extensions));
-        leaf.extensions = buf_bytes(&extensions);
-    }
+    TRY(leaf_change(change, &leaf, &parts, &cached->signature_key));
     TRY(leaf_check_self(&at, &leaf));
     TRY(leaf_check_credential(&at, &leaf));
     return leaf_sign(c, e->suite, &cached->signature_key, &leaf, &place, out);

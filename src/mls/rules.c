@@ -47,42 +47,16 @@ enum err leaf_check_self(const struct leaf_case *at,
               u16_list_has(caps->cipher_suites, (uint16_t)at->suite->id) &&
               capability_has(caps->credentials, leaf->credential.type) &&
               supports_extensions(leaf, leaf->extensions, u16_list_has);
-    return ok ? OK : ERR_INVALID;
+    if (!ok)
+        return ERR_INVALID;
+    return credential_check_key(at->suite, &leaf->credential,
+                                leaf->signature_key);
 }
 
 bool leaf_lives(const struct leaf_node *leaf, uint64_t now)
 {
     return leaf->source != LEAF_KEY_PACKAGE ||
            (now >= leaf->not_before && now <= leaf->not_after);
-}
-
-static struct sotto_credential credential_of(const struct credential *c,
-                                             struct bytes signature_key)
-{
-    return (struct sotto_credential){c->type, bytes_out(c->body),
-                                     bytes_out(signature_key)};
-}
-
-/* Only want of memory or of the store says nothing about the credential. */
-static enum err ask(const struct sotto_mls *mls,
-                    const struct sotto_credential *credential,
-                    const struct sotto_credential *before)
-{
-    const struct sotto_credential_check *check = &mls->credential_check;
-    if (check->check == NULL)
-        return OK;
-    switch (check->check(check->ctx, credential, before)) {
-    case SOTTO_OK:
-        return OK;
-    case SOTTO_ERR_NOMEM:
-        return ERR_NOMEM;
-    case SOTTO_ERR_IO:
-        return ERR_IO;
-    case SOTTO_ERR_AUTH:
-        return ERR_AUTH;
-    default: /* a value from outside may be no enumerator */
-        return ERR_INVALID;
-    }
 }
 
 static bool credential_same(const struct leaf_node *a,
@@ -97,14 +71,14 @@ enum err leaf_check_credential(const struct leaf_case *at,
                                const struct leaf_node *leaf)
 {
     struct sotto_credential new_one =
-        credential_of(&leaf->credential, leaf->signature_key);
+        credential_out(at->suite, &leaf->credential, leaf->signature_key);
     if (at->before == NULL)
-        return ask(at->mls, &new_one, NULL);
+        return credential_ask(at->mls, &new_one, NULL);
     if (credential_same(at->before, leaf))
         return OK;
-    struct sotto_credential old_one =
-        credential_of(&at->before->credential, at->before->signature_key);
-    return ask(at->mls, &new_one, &old_one);
+    struct sotto_credential old_one = credential_out(
+        at->suite, &at->before->credential, at->before->signature_key);
+    return credential_ask(at->mls, &new_one, &old_one);
 }
 
 static bool never_default(uint16_t type)
@@ -139,9 +113,10 @@ static enum err external_senders_check(const struct sotto_mls *mls,
             return ERR_LIMIT;
         TRY(r.err);
         struct sotto_credential c =
-            credential_of(&sender.credential, sender.signature_key);
+            credential_out(s, &sender.credential, sender.signature_key);
         TRY(sign_check(mls->crypto, s->sign, sender.signature_key));
-        TRY(ask(mls, &c, NULL));
+        TRY(credential_check_key(s, &sender.credential, sender.signature_key));
+        TRY(credential_ask(mls, &c, NULL));
     }
     reader_leave(&r, after);
     return reader_finish(&r);

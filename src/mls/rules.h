@@ -5,8 +5,8 @@
  */
 #pragma once
 
+#include "mls/credential.h"
 #include "mls/proposal.h"
-#include "mls/public.h"
 #include "mls/tree.h"
 
 /* Whether every client supports a type without saying so (section 7.2). */

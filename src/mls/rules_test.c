@@ -5,6 +5,7 @@
  */
 #include "mls/key_package.h"
 
+#include "crypto/certs_for_test.h"
 #include "crypto/entropy.h"
 #include "crypto/sign.h"
 #include "test.h"
@@ -216,6 +217,74 @@ static void default_leaf_extensions(struct key_package *kp)
     kp->leaf.extensions = LIT("\0\1\4\3app"); /* application_id */
 }
 
+/* X.509 credentials (section 5.3); the test makes the certificates. */
+
+static struct bytes chain_of_key, chain_of_other;
+
+static void present(struct key_package *kp, struct bytes chain)
+{
+    kp->leaf.capabilities.credentials = LIT("\0\1\0\2");
+    kp->leaf.credential = (struct credential){CREDENTIAL_X509, chain};
+}
+
+static void its_certificate(struct key_package *kp)
+{
+    present(kp, chain_of_key);
+}
+
+static void another_certificate(struct key_package *kp)
+{
+    present(kp, chain_of_other);
+}
+
+static void no_certificate(struct key_package *kp) { present(kp, LIT("")); }
+
+static void bad_certificate(struct key_package *kp)
+{
+    present(kp, LIT("\3abc"));
+}
+
+/* A chain of one certificate. */
+static enum err chain_make(const struct test_ca *ca,
+                           const struct sotto_buf *key, struct buf *out)
+{
+    CLEANUP(buf_clear) struct buf der = buf_new(8192);
+    struct test_cert cert = {.subject = "somebody",
+                             .alg = SIGN_ED25519,
+                             .public_key = {key->data, key->len}};
+    TRY(test_cert_make(ca, &cert, &der));
+    struct writer w = writer_to(out);
+    writer_vec(&w, buf_bytes(&der));
+    return writer_finish(&w);
+}
+
+struct chains {
+    struct buf of_key, of_other;
+};
+
+static void chains_clear(struct chains *c)
+{
+    buf_clear(&c->of_key);
+    buf_clear(&c->of_other);
+}
+
+/* Of the key of `f`, and of another one. */
+static enum err chains_make(struct fixture *f, struct chains *c)
+{
+    CLEANUP(test_ca_free) struct test_ca *ca = NULL;
+    CLEANUP(sotto_buf_free) struct sotto_buf private_key = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf public_key = {0};
+    if (sotto_mls_signature_keygen(f->mls, SUITE_X25519_AES128, &private_key,
+                                   &public_key) != SOTTO_OK)
+        return ERR_NOMEM;
+    TRY(test_ca_create("Root", NULL, &ca));
+    TRY(chain_make(ca, &f->public_key, &c->of_key));
+    TRY(chain_make(ca, &public_key, &c->of_other));
+    chain_of_key = buf_bytes(&c->of_key);
+    chain_of_other = buf_bytes(&c->of_other);
+    return OK;
+}
+
 static void a_key_package_keeps_each_rule(void)
 {
     static const struct {
@@ -231,6 +300,11 @@ static void a_key_package_keeps_each_rule(void)
         {"unknown in the leaf", unknown_leaf_extensions, SIGN_LEAF, OK},
         {"of RFC 9420", default_leaf_extensions, SIGN_LEAF, OK},
 
+        {"a certificate", its_certificate, SIGN_LEAF, OK},
+
+        {"another's", another_certificate, SIGN_LEAF, ERR_INVALID},
+        {"none", no_certificate, SIGN_LEAF, ERR_INVALID},
+        {"no such thing", bad_certificate, SIGN_LEAF, ERR_MALFORMED},
         {"older version", older_version, SIGN_PACKAGE, ERR_INVALID},
         {"other suite", other_suite, SIGN_PACKAGE, ERR_INVALID},
         {"one key for two uses", init_key_of_leaf, SIGN_PACKAGE, ERR_INVALID},
@@ -251,7 +325,10 @@ static void a_key_package_keeps_each_rule(void)
         {"signature", package_signature, SIGN_NOTHING, ERR_AUTH},
     };
     CLEANUP(fixture_clear) struct fixture f;
+    CLEANUP(chains_clear)
+    struct chains chains = {buf_new(8192), buf_new(8192)};
     CHECK(fixture_open(&f));
+    CHECK_UINT(chains_make(&f, &chains), OK);
     for (size_t i = 0; i < COUNT(rows); i++) {
         CLEANUP(buf_clear) struct buf leaf = buf_new(MLS_LEAF_MAX);
         CLEANUP(buf_clear) struct buf out = buf_new(2 * MLS_LEAF_MAX);

@@ -3,6 +3,7 @@
 
 #include "crypto/aead.h"
 #include "crypto/kem.h"
+#include "mls/key_package.h"
 
 static enum err info_extensions(struct crypto *c, const struct epoch *e,
                                 struct group_info_form form, struct buf *out)
@@ -30,14 +31,33 @@ static enum err info_extensions(struct crypto *c, const struct epoch *e,
     return writer_finish(&w);
 }
 
-enum err group_info_make(struct crypto *c, const struct epoch *e,
+/* A member whose leaf has GREASE adds some to what it tells about the group. */
+static enum err info_grease(const struct sotto_mls *mls, const struct epoch *e,
+                            struct buf *out)
+{
+    const struct leaf_node *own = tree_leaf(e->tree, e->keys.leaf);
+    struct reader r = reader_of(own->capabilities.extensions);
+    struct writer w = writer_to(out);
+    while (reader_more(&r)) {
+        uint16_t type = reader_u16(&r);
+        if (grease_is(type)) {
+            grease_write(&w, &mls->random, type);
+            break;
+        }
+    }
+    return writer_finish(&w);
+}
+
+enum err group_info_make(struct sotto_mls *mls, const struct epoch *e,
                          struct group_info_form form, struct buf *out)
 {
+    struct crypto *c = mls->crypto;
     CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_MESSAGE_MAX);
     CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_MESSAGE_MAX);
     CLEANUP(buf_clear) struct buf signature = buf_new(e->suite->sign_max);
 
     TRY(info_extensions(c, e, form, &extensions));
+    TRY(info_grease(mls, e, &extensions));
     struct group_info info = {.context = e->fields,
                               .extensions = buf_bytes(&extensions),
                               .confirmation_tag =
@@ -66,7 +86,7 @@ static enum err seal_info(struct sotto_mls *mls,
     CLEANUP(secret_clear) struct secret nonce = {0};
     struct group_info_form form = {.with_tree = source->with_tree};
 
-    TRY(group_info_make(mls->crypto, e, form, &info));
+    TRY(group_info_make(mls, e, form, &info));
     TRY(schedule_welcome(mls->crypto, e->suite, source->joiner_secret,
                          source->psk_secret, &key, &nonce));
     struct aead aead = {e->suite->aead, &key, secret_expose(&nonce), {0}};

@@ -10,7 +10,7 @@ struct group_info_form {
     bool with_tree;
     bool with_external_pub;
 };
-MUST_USE enum err group_info_make(struct crypto *c, const struct epoch *e,
+MUST_USE enum err group_info_make(struct sotto_mls *mls, const struct epoch *e,
                                   struct group_info_form form, struct buf *out);
 
 struct welcome_source {

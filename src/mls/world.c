@@ -143,7 +143,8 @@ static struct sotto_identity identity_of(const struct world *w,
         .proposal_types = proposals,
         .proposal_type_count = 2,
         .not_before = 1000,
-        .not_after = 2000};
+        .not_after = 2000,
+        .grease = w->grease};
 }
 
 enum sotto_err world_key_package(struct world *w, size_t i)

@@ -40,6 +40,7 @@ struct world {
     struct sotto_mls *mls;
     struct entropy_seeded entropy;
     uint16_t suite;
+    bool grease; /* of those who come from now on */
     struct member member[WORLD_MAX];
 };
 
