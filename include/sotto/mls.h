@@ -92,9 +92,10 @@ struct sotto_random {
 /* The operating system's random source. */
 SOTTO_API struct sotto_random sotto_random_system(void);
 
-/* Replaces malloc and free for the whole process: `alloc` returns `size`
- * bytes, aligned as malloc's, or NULL; `release` takes a block that the library
- * has wiped. To be called at most once, before anything else: later it answers
+/* Replaces malloc and free for the whole process, but for what OpenSSL and
+ * libsodium take for themselves: `alloc` returns `size` bytes, aligned as
+ * malloc's, or NULL; `release` takes a block in which nothing secret is left.
+ * To be called at most once, before anything else: later it answers
  * SOTTO_ERR_USAGE. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_set_allocator(void *(*alloc)(size_t size), void (*release)(void *block));

@@ -18,6 +18,6 @@ void mem_fail_after(unsigned n);
 
 /* Replaces malloc and free, once and before the first allocation; returns
  * false when it is too late. `alloc` returns NULL when memory has run out;
- * `release` gets blocks that are wiped already. */
+ * `release` gets blocks that mem_free() has wiped already. */
 bool mem_set_allocator(void *(*alloc)(size_t size),
                        void (*release)(void *block));
