@@ -71,13 +71,16 @@ static enum err grease_capabilities(const struct random *rnd,
     return grease_begin(rnd, &p->credentials);
 }
 
-/* Of the type that the capabilities begin with. */
-static enum err grease_extension(const struct random *rnd, struct leaf_parts *p)
+/* Of the type that the leaf's capabilities begin with: "extensions included in
+ * the `extensions` or `leaf_node.extensions` fields MUST be included in the
+ * `leaf_node.capabilities` field" (section 10). */
+static enum err grease_extension(const struct random *rnd, struct bytes types,
+                                 struct buf *extensions)
 {
-    struct reader r = reader_of(buf_bytes(&p->extension_types));
-    struct writer w = writer_to(&p->extensions);
+    struct reader r = reader_of(types);
+    struct writer w = writer_to(extensions);
     uint16_t type = reader_u16(&r);
-    if (!extensions_find(buf_bytes(&p->extensions), type, NULL))
+    if (!extensions_find(buf_bytes(extensions), type, NULL))
         grease_write(&w, rnd, type);
     return writer_finish(&w);
 }
@@ -201,7 +204,8 @@ enum err leaf_parts_make(const struct sotto_mls *mls,
     TRY(extension_list_encode(id->extensions, &p.extensions));
     TRY(chain_encode(id->certificates, id->certificate_count, &p.chain));
     if (id->grease)
-        TRY(grease_extension(&mls->random, &p));
+        TRY(grease_extension(&mls->random, buf_bytes(&p.extension_types),
+                             &p.extensions));
 
     p.leaf = (struct leaf_node){
         .signature_key = bytes_in(id->signature_public),
@@ -356,13 +360,14 @@ enum err key_package_make(struct sotto_mls *mls,
     struct writer w = writer_to(&extensions);
     if (id->last_resort)
         extension_write(&w, &(struct extension){.type = EXTENSION_LAST_RESORT});
-    if (id->grease)
-        grease_write(&w, &mls->random, grease_draw(&mls->random));
     TRY(writer_finish(&w));
 
     struct reader r = reader_of(buf_bytes(&leaf));
     leaf_node_read(&r, &kp.leaf);
     TRY(reader_finish(&r));
+    if (id->grease)
+        TRY(grease_extension(&mls->random, kp.leaf.capabilities.extensions,
+                             &extensions));
     kp.init_key = buf_bytes(&init_public);
     kp.extensions = buf_bytes(&extensions);
     TRY(key_package_sign(mls->crypto, s, &p.signature_key, &kp, &p.encoded));

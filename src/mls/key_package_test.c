@@ -53,6 +53,19 @@ static bool has_grease(const struct key_package *kp, size_t n)
            grease_count(c->versions) == 0;
 }
 
+/* Section 10: what a KeyPackage has, its capabilities name. */
+static bool names_its_extensions(const struct key_package *kp)
+{
+    struct reader r = reader_of(kp->extensions);
+    while (reader_more(&r)) {
+        struct extension e = {0};
+        extension_read(&r, &e);
+        if (!u16_list_has(kp->leaf.capabilities.extensions, e.type))
+            return false;
+    }
+    return true;
+}
+
 static void grease_is_there_when_asked_for(void)
 {
     CLEANUP(world_close) struct world w = {0};
@@ -67,6 +80,7 @@ static void grease_is_there_when_asked_for(void)
         CHECK_UINT(world_key_package(&w, 0), SOTTO_OK);
         CHECK_UINT(key_package_of(&w.member[0].key_package, &kp), OK);
         CHECK(has_grease(&kp, 1));
+        CHECK(names_its_extensions(&kp));
         CHECK(!grease_is(kp.leaf.credential.type));
         struct reader r = reader_of(kp.leaf.capabilities.proposals);
         seen |= 1U << (reader_u16(&r) >> 12);
