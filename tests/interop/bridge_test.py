@@ -61,11 +61,13 @@ def talk(sender, others):
         check(c("process", message)["outcome"] == "duplicate", "a replay")
 
 
-def three(clients, suite):
+def three(clients, suite, **settings):
     """A group of three: one founds it, and adds two in two commits."""
     a, b, c = clients
     for client, name in ((a, b"a"), (b, b"b"), (c, b"c")):
         client("new", suite, name)
+        for key, value in settings.items():
+            client("set", key, value)
     a("create", GROUP)
     made = a("add", b("keypackage")["key_package"])
     a("merge")
@@ -125,6 +127,20 @@ def shared_keys(clients, suite):
           c("tree")["tree"] == made["tree"], "they see the same tree")
 
 
+def leaving(clients, suite):
+    """a member leaves by itself, in a group full of GREASE"""
+    a, b, c = clients
+    three(clients, suite, grease=1)
+    leave = c("propose", "leave")["proposal"]
+    for client in clients:
+        check(client("process", leave)["outcome"] == "proposal", "by all")
+    commit = b("commit")["commit"]
+    check(not c("process", commit)["active"], "it is out")
+    deliver(b, commit, [a])
+    check(agree(a, b)["members"] == 2, "members are two")
+    talk(a, [b])
+
+
 def refusals(clients, suite):
     """a wrong word or message is an error and changes nothing"""
     a, b, c = clients
@@ -136,7 +152,7 @@ def refusals(clients, suite):
                   ("export", b"\0", b"", 1), ("new", 70000, b""),
                   ("new", 1, bytes(1025)), ("remove", "-1"),
                   ("remove", "99999999999999999999"), ("set", "public", 2),
-                  ("set", "private", 1), ("propose", "leave"),
+                  ("set", "private", 1), ("propose", "depart"),
                   ("merge", "now"), ("auth",) * 300):
         error = usage if words[0] not in ("add", "join") else "malformed"
         refuses(a, error, *words)
@@ -214,7 +230,7 @@ def main():
     clients = [Bridge(program) for _ in range(3)]
     suites = clients[0]("suites")["suites"]
     cases = [(life, s) for s in suites] + [
-        (f, s) for f in (shared_keys, refusals, damage, long_line)
+        (f, s) for f in (shared_keys, leaving, refusals, damage, long_line)
         for s in suites[:1]]
     print(f"1..{len(cases) + 2}")
     failed = number = 0

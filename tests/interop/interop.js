@@ -17,9 +17,10 @@ const same = (a, b) => Buffer.compare(a, b) === 0;
 
 // The members of one group, in the order in which they came.
 class Group {
-  constructor(suite, plain) {
+  constructor(suite, cannot, plain) {
     this.suite = suite;
-    this.plain = plain;
+    this.cannot = cannot;
+    this.plain = plain || cannot.private;
     this.members = [];
     this.everybody = [];
   }
@@ -29,13 +30,10 @@ class Group {
     const uuid = "00000000-0000-4000-8000-00000000000" + n;
     const m = await side.Member.create(this.suite, `${uuid}:${n}@x.example`);
     if (this.plain) await m.plain?.(true);
+    await m.grease?.();
     m.side = side;
     this.everybody.push(m);
     return m;
-  }
-
-  can(what) {
-    return this.everybody.every((m) => !m.side.cannot[what]);
   }
 
   async people(...sides) {
@@ -149,7 +147,7 @@ async function removal(g, founder, other) {
   await g.remove(c, b, e); // blank leaves between members
   await g.talk();
   const newcomers = await g.people(...sides); // and they are filled again
-  if (g.can("unmerged")) await g.add(d, ...newcomers);
+  if (!g.cannot.unmerged) await g.add(d, ...newcomers);
   else for (const m of newcomers) await g.add(d, m).then(() => g.update());
   await g.update();
   await g.remove(d, c, f); // the tree has fewer leaves
@@ -231,10 +229,10 @@ let failed = 0;
 async function play(scene, suite, founder, other) {
   const who = `${founder.name} founds, ${other.name} joins`;
   const line = `${who}, suite ${suite}: ${scene.text}`;
-  const can = { ...founder.cannot, ...other.cannot };
-  if (can[scene.needs]) return "cannot";
+  const cannot = { ...founder.cannot, ...other.cannot };
+  if (cannot[scene.needs]) return "cannot";
   if (!wanted.every((word) => line.includes(word))) return "not run";
-  const group = new Group(suite, scene.plain || can.private);
+  const group = new Group(suite, cannot, scene.plain);
   let why = "";
   try {
     await scene.run(group, founder, other);

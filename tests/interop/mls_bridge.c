@@ -49,6 +49,7 @@ struct bridge {
     uint64_t public_message;   /* settings: 0 or 1 */
     uint64_t tree_outside;
     uint64_t bucket;
+    uint64_t grease;
 };
 
 struct words {
@@ -200,7 +201,9 @@ static void put_state(struct answer *a, const struct sotto_group *g)
 
 static struct sotto_identity identity_of(const struct bridge *b)
 {
-    static const uint16_t x509 = 2; /* of others; nothing is asked of them */
+    /* of others; nothing is asked of them */
+    static const uint16_t x509 = SOTTO_CREDENTIAL_X509;
+    static const uint16_t self_remove = SOTTO_PROPOSAL_SELF_REMOVE;
     uint64_t now = (uint64_t)time(NULL);
     return (struct sotto_identity){
         .suite = b->suite,
@@ -209,6 +212,9 @@ static struct sotto_identity identity_of(const struct bridge *b)
         .signature_public = view(&b->signature_public),
         .credential_types = &x509,
         .credential_type_count = 1,
+        .proposal_types = &self_remove,
+        .proposal_type_count = 1,
+        .grease = b->grease != 0,
         .not_before = now - SKEW_SECS,
         .not_after = now + LIFETIME_SECS,
     };
@@ -279,6 +285,7 @@ static enum sotto_err run_set(struct bridge *b, const struct words *w,
         {"public", &b->public_message, 1},
         {"outside", &b->tree_outside, 1},
         {"bucket", &b->bucket, UINT16_MAX},
+        {"grease", &b->grease, 1},
     };
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         if (strcmp(settings[i].name, w->word[1]) == 0)
@@ -497,6 +504,9 @@ static enum sotto_err run_propose(struct bridge *b, const struct words *w,
         p.kind = SOTTO_PROPOSE_REMOVE;
         err = number_word(a, w, 2, UINT32_MAX, &leaf);
         p.leaf = (uint32_t)leaf;
+    } else if (strcmp(w->word[1], "leave") == 0) {
+        p.kind = SOTTO_PROPOSE_SELF_REMOVE;
+        p.public_message = true;
     } else if (strcmp(w->word[1], "psk") == 0) {
         p.kind = SOTTO_PROPOSE_PSK;
         err = hex_word(a, w, 2, &p.psk_id);
@@ -726,8 +736,8 @@ static const struct command {
     {"suites", "", "what the library has", 0, 0, NOTHING, run_suites},
     {"new", "SUITE IDENTITY", "begins afresh, as a client", 2, 2, NOTHING,
      run_new},
-    {"set", "public|outside|bucket NUMBER",
-     "1: PublicMessages; 1: trees outside the Welcome; padding", 2, 2, CLIENT,
+    {"set", "public|outside|grease|bucket N",
+     "PublicMessages, trees outside, GREASE: 0 or 1; padding", 2, 2, CLIENT,
      run_set},
     {"keypackage", "", "makes one, and keeps its private part", 0, 0, CLIENT,
      run_keypackage},
@@ -742,7 +752,7 @@ static const struct command {
      run_remove},
     {"inject", "ID...", "commits offered PSKs", 1, WORDS_MAX - 1, GROUP,
      run_inject},
-    {"propose", "add KP|update|remove LEAF|psk ID",
+    {"propose", "add KP|update|remove LEAF|psk ID|leave",
      "makes a proposal; it counts once it comes back", 1, 2, GROUP,
      run_propose},
     {"commit", "", "commits the proposals that came", 0, 0, GROUP, run_commit},

@@ -74,6 +74,7 @@ export class Member {
   proposeUpdate = () => this.propose("update");
   proposeAdd = (kp) => this.propose("add", hex(kp));
   offer = (id, key) => this.ask("psk", hex(id), hex(key));
+  grease = () => this.ask("set", "grease", 1);
   plain = (on) => this.ask("set", "public", on ? 1 : 0);
 
   async process(message) {
