@@ -346,9 +346,10 @@ struct sotto_join {
 };
 
 /* Joins by a Welcome (RFC 9420, section 12.4.3.1), with every check of the
- * tree. SOTTO_ERR_NOTFOUND: the Welcome is not for this KeyPackage, or needs a
- * PSK or a tree that is not given. Who is in the group is for the caller to
- * judge, before it uses the group. */
+ * tree. That no other group of the caller has the same id is for the caller.
+ * SOTTO_ERR_NOTFOUND: the Welcome is not for this KeyPackage, or needs a PSK or
+ * a tree that is not given. Who is in the group is for the caller to judge,
+ * before it uses the group. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_join(struct sotto_mls *mls, const struct sotto_join *join,
                  struct sotto_group **out);
@@ -509,6 +510,12 @@ struct sotto_proposal {
     bool public_message;
     size_t bucket;
 };
+
+/* How many proposals of this epoch, one's own that came back included, a commit
+ * could take up. A member "MUST send a Commit message before sending
+ * application data" when a valid one is among them (RFC 9420, section 12.4);
+ * that is for the caller, since only a commit shows which are valid. */
+SOTTO_API size_t sotto_group_proposal_count(const struct sotto_group *group);
 
 /* Makes a standalone proposal (RFC 9420, section 12.1). It counts once its
  * bytes come back and process() gives them as a proposal; commits of others may

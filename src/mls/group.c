@@ -245,12 +245,18 @@ void cached_proposal_clear(struct cached_proposal *p)
 
 /* All members count the same proposals, so all reach the limit together: what
  * we made and nobody has seen does not count. */
+size_t sotto_group_proposal_count(const struct sotto_group *group)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < group->proposal_count; i++)
+        n += !group->proposals[i].own_unseen;
+    return n;
+}
+
 enum err cache_check_room(const struct sotto_group *g)
 {
-    size_t seen = 0;
-    for (size_t i = 0; i < g->proposal_count; i++)
-        seen += !g->proposals[i].own_unseen;
-    return seen < PROPOSALS_CACHED_MAX ? OK : ERR_LIMIT;
+    return sotto_group_proposal_count(g) < PROPOSALS_CACHED_MAX ? OK
+                                                                : ERR_LIMIT;
 }
 
 enum err cache_reserve(struct sotto_group *g, struct cached_proposal **out)

@@ -150,9 +150,33 @@ static void a_group_context_has_no_grease(void)
                SOTTO_ERR_INVALID);
 }
 
+/* "The following proposal and extension types are considered default and MUST
+ * NOT be listed" (section 7.2), also when the caller names them. */
+static void a_leaf_does_not_list_what_all_support(void)
+{
+    static const uint16_t types[] = {1, 2, 3, 4, 5, 6, 7, 0xf100};
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(leaf_parts_clear) struct leaf_parts p = {0};
+    struct sotto_identity id = {.suite = SUITE_1,
+                                .extension_types = types,
+                                .extension_type_count = COUNT(types),
+                                .proposal_types = types,
+                                .proposal_type_count = COUNT(types),
+                                .last_resort = true};
+    CHECK_UINT(world_open(&w, SUITE_1, 4), SOTTO_OK);
+    CHECK_UINT(leaf_parts_make(w.mls, &id, &p), OK);
+    CHECK_BYTES(p.leaf.capabilities.extensions, LIT("\0\6\0\7\xf1\0\0\x0a"));
+    CHECK_BYTES(p.leaf.capabilities.proposals, LIT("\xf1\0"));
+    CHECK_BYTES(p.leaf.capabilities.versions, LIT("\0\1"));
+    struct sotto_suite suite;
+    for (size_t i = 0; sotto_suite_at(i, &suite) == SOTTO_OK; i++)
+        CHECK(u16_list_has(p.leaf.capabilities.cipher_suites, suite.id));
+}
+
 static const struct test tests[] = {
     TEST(grease_is_there_when_asked_for),
     TEST(who_has_grease_lives_with_the_others),
     TEST(a_group_context_has_no_grease),
+    TEST(a_leaf_does_not_list_what_all_support),
 };
 TEST_MAIN(tests)

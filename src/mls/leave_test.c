@@ -132,10 +132,12 @@ static void a_leave_survives_storing(void)
     CLEANUP(world_close) struct world w = {0};
     struct sotto_commit ask = {.use_pending = true};
     CHECK(leave(&w, 5));
+    CHECK_UINT(sotto_group_proposal_count(w.member[0].group), 1);
     for (size_t i = 0; i < 3; i++)
         CHECK_UINT(world_reload(&w, i), SOTTO_OK);
     CHECK_UINT(world_commit(&w, 1, &ask, NULL, 0), SOTTO_OK);
     CHECK(w.member[LEAVER].group == NULL && world_agrees(&w));
+    CHECK_UINT(sotto_group_proposal_count(w.member[0].group), 0);
 }
 
 static const struct test tests[] = {

@@ -214,6 +214,18 @@ enum err members_check(const struct tree *t, struct bytes group_extensions)
     return OK;
 }
 
+enum err replaced_leaf_check(const struct tree *t,
+                             const struct leaf_node *before,
+                             const struct leaf_node *leaf,
+                             struct bytes group_extensions)
+{
+    bool same = before->credential.type == leaf->credential.type &&
+                bytes_equal(before->capabilities.credentials,
+                            leaf->capabilities.credentials);
+    return same ? leaf_check_group(leaf, group_extensions)
+                : members_check(t, group_extensions);
+}
+
 enum err members_check_proposal(const struct tree *t, uint16_t type,
                                 struct leaf_set without)
 {

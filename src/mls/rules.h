@@ -55,6 +55,12 @@ MUST_USE enum err key_package_check(const struct sotto_mls *mls,
  * and each other's credentials. One pass over the tree. */
 MUST_USE enum err members_check(const struct tree *t,
                                 struct bytes group_extensions);
+/* The same when one leaf of the tree, valid before, was replaced. It costs a
+ * pass only if the new one uses or lists other credential types. */
+MUST_USE enum err replaced_leaf_check(const struct tree *t,
+                                      const struct leaf_node *before,
+                                      const struct leaf_node *leaf,
+                                      struct bytes group_extensions);
 /* ERR_INVALID unless all members but those in `without` support a proposal
  * type. */
 MUST_USE enum err members_check_proposal(const struct tree *t, uint16_t type,

@@ -406,11 +406,61 @@ static void a_leaf_supports_what_the_group_uses_and_requires(void)
         CHECK_UINT(leaf_check_group(&leaf, rows[i].extensions), rows[i].want);
 }
 
+/* A commit's new leaf may not forget a credential type that others use, nor use
+ * one that they do not list. */
+static void a_replaced_leaf_still_goes_with_the_others(void)
+{
+    static const struct {
+        uint16_t type;
+        struct bytes listed;
+        struct bytes extensions;
+        enum err want;
+    } rows[] = {
+#define ROW_OF(type, s, ext, want)              \
+    {type,                                      \
+     {(const uint8_t *)(s), sizeof(s) - 1},     \
+     {(const uint8_t *)(ext), sizeof(ext) - 1}, \
+     want}
+        ROW_OF(1, "\0\1", "", OK),
+        ROW_OF(1, "\0\1\0\2", "", OK),
+        ROW_OF(1, "\0\1\0\2", "\xf1\0\0", OK),
+        ROW_OF(1, "\0\1", "\xf1\1\0", ERR_INVALID),
+        ROW_OF(1, "\0\1\0\2", "\xf1\1\0", ERR_INVALID),
+        ROW_OF(3, "\0\1\0\3", "", ERR_INVALID),
+        ROW_OF(3, "\0\3", "", ERR_INVALID),
+        ROW_OF(1, "\0\3", "", ERR_INVALID),
+    };
+    CLEANUP(fixture_clear) struct fixture f;
+    CHECK(fixture_open(&f));
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        CLEANUP(tree_free) struct tree *t = NULL;
+        CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_LEAF_MAX);
+        struct leaf_node before = f.kp.key_package.leaf;
+        struct leaf_node leaf = before;
+        uint32_t at = 0;
+        CHECK_UINT(tree_create(f.kp.suite, &t), OK);
+        CHECK_UINT(tree_add(f.mls->crypto, t, &before, &at), OK);
+        CHECK_UINT(tree_add(f.mls->crypto, t, &before, &at), OK);
+        leaf.credential.type = rows[i].type;
+        leaf.capabilities.credentials = rows[i].listed;
+        struct writer w = writer_to(&encoded);
+        leaf_node_write(&w, &leaf);
+        CHECK_UINT(writer_finish(&w), OK);
+        struct reader r = reader_of(buf_bytes(&encoded));
+        leaf_node_read(&r, &leaf);
+        CHECK_UINT(reader_finish(&r), OK);
+        CHECK_UINT(tree_set_leaf(f.mls->crypto, t, at, &leaf), OK);
+        CHECK_UINT(replaced_leaf_check(t, &before, &leaf, rows[i].extensions),
+                   rows[i].want);
+    }
+}
+
 static const struct test tests[] = {
     TEST(a_key_package_keeps_each_rule),
     TEST(a_leaf_lives_from_one_second_to_another),
     TEST(a_lifetime_does_not_end_before_it_begins),
     TEST(grease_is_no_capability),
     TEST(a_leaf_supports_what_the_group_uses_and_requires),
+    TEST(a_replaced_leaf_still_goes_with_the_others),
 };
 TEST_MAIN(tests)

@@ -43,9 +43,8 @@ static enum err merge_path(const struct sotto_group *g,
     TRY(treekem_merge(c, s->next.tree, path, scope));
     TRY(tree_check_leaf(c, s->next.tree, s->committer));
     TRY(leaf_check_credential(&at, &path->leaf));
-    if (at.before->credential.type != path->leaf.credential.type)
-        return members_check(s->next.tree, extensions);
-    return leaf_check_group(&path->leaf, extensions);
+    return replaced_leaf_check(s->next.tree, at.before, &path->leaf,
+                               extensions);
 }
 
 /* The private keys before the path: ours, or those of our own Update. */
