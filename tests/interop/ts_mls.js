@@ -49,8 +49,7 @@ XWing.prototype.deriveKeyPair = async function (ikm) {
 };
 
 // The suite, with signature keys in the format of RFC 9420.
-async function suiteOf(id) {
-  const suite = await mls.getCiphersuiteImpl(suiteNames.get(id));
+export function withKeys(id, suite) {
   const curve = { 2: p256, 5: p521, 7: p384 }[id];
   if (!curve) return suite;
   const keygen = async () => {
@@ -62,13 +61,16 @@ async function suiteOf(id) {
 
 export class Member {
   static async create(suite, identity) {
-    const m = new Member();
+    const m = new this();
     m.identity = new TextEncoder().encode(identity);
-    m.suite = await suiteOf(suite);
+    m.suite = await this.suite(suite);
     m.psks = {};
     m.public = false;
     return m;
   }
+
+  static suite = async (id) =>
+    withKeys(id, await mls.getCiphersuiteImpl(suiteNames.get(id)));
 
   async close() {}
 
