@@ -156,19 +156,38 @@ static bool lists(struct look *l, struct device *by, int64_t conversation,
  * back in time may not know how to come in, and what would tell one that was
  * away is not kept for so long; the old copy of a server gives out KeyPackages
  * again whose private parts are gone; and a server may keep somebody out. */
+static bool is_exempt(const struct world *w, const struct device *d)
+{
+    return d->client == NULL || d->restored || d->away || d->shut_out ||
+           w->server.restored;
+}
+
+static bool is_there(struct look *l, const struct client_conversation *c,
+                     const struct device *d)
+{
+    struct client_visitor v = {.conversation = look_at_other, .ctx = l};
+    l->id = 0;
+    l->channel = c->channel.data;
+    return d->client == NULL || client_conversations(d->client, &v) != OK ||
+           l->id != 0;
+}
+
+/* An attacker whose commit cut it off may have been the only one whom it could
+ * ask, and have left. */
+static bool is_stranded(struct look *l, const struct client_conversation *c,
+                        const struct device *d)
+{
+    return d->cut_off && !is_there(l, c, l->w->insider);
+}
+
 static struct device *missing(struct look *l,
                               const struct client_conversation *c)
 {
-    struct client_visitor v = {.conversation = look_at_other, .ctx = l};
     for (unsigned i = 0; i < l->w->device_count; i++) {
         struct device *other = &l->w->devices[i];
-        if (other == l->d || other->client == NULL || other->restored ||
-            other->away || other->shut_out || l->w->server.restored ||
-            c->state != CLIENT_ACTIVE || !lists(l, l->d, c->id, other))
-            continue;
-        l->id = 0;
-        l->channel = c->channel.data;
-        if (client_conversations(other->client, &v) == OK && l->id == 0)
+        if (other != l->d && !is_exempt(l->w, other) &&
+            c->state == CLIENT_ACTIVE && lists(l, l->d, c->id, other) &&
+            !is_there(l, c, other) && !is_stranded(l, c, other))
             return other;
     }
     return NULL;
@@ -295,7 +314,7 @@ static void check_view(struct world *w, const struct view *v)
     }
 }
 
-static bool is_there(const struct view *v, const char *text)
+static bool has_text(const struct view *v, const char *text)
 {
     for (size_t i = 0; i < v->row_count; i++) {
         if (strcmp(v->rows[i].text, text) == 0)
@@ -346,7 +365,7 @@ static void check_pair(struct world *w, const struct view *a,
         if (fault_lied(w, a->channel, theirs->seq, b->device))
             continue; /* told so, and never read on from there */
         if (theirs->seq > common_end(w, a, b) ||
-            (w->theme == THEME_AWAY && is_there(a, theirs->text)))
+            (w->theme == THEME_AWAY && has_text(a, theirs->text)))
             continue;
         if (ours == NULL && theirs->seq > a->since && theirs->seq <= a->cursor)
             world_fail(w, "%s lacks '%s' at %llu, which %s has", name,

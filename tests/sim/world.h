@@ -72,6 +72,7 @@ struct device {
     bool backed_up;
     bool gone;     /* it attacked, and is never seen again */
     bool restored; /* an old copy of its store was put back, ever */
+    bool cut_off;  /* by an insider's commit, ever */
     bool shut_out; /* the server kept an invitation from it, ever */
     struct link links[LANES_MAX];
     struct client_counters counters; /* of its earlier lives */
