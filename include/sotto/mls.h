@@ -335,11 +335,27 @@ struct sotto_psk_list {
     size_t count;
 };
 
+/* Names a resumption PSK (RFC 9420, section 8.6): what the members of an epoch
+ * had in common. A group keeps that of its epoch and those of the last
+ * SOTTO_RESUMPTION_MAX epochs before it, stored with it. */
+struct sotto_resumption {
+    struct sotto_bytes group_id; /* empty: of the same group */
+    uint64_t epoch;
+};
+#define SOTTO_RESUMPTION_MAX 16U
+
+/* Groups to find resumption PSKs in; borrowed for one call. */
+struct sotto_group_list {
+    const struct sotto_group *const *items;
+    size_t count;
+};
+
 struct sotto_join {
     struct sotto_bytes welcome;             /* MLSMessage */
     struct sotto_bytes key_package_private; /* the matching one */
     struct sotto_bytes ratchet_tree;        /* when not in the Welcome */
     struct sotto_psk_list psks;             /* any that may be needed */
+    struct sotto_group_list groups;         /* the same, for resumption PSKs */
     uint64_t now; /* refuses a group with a leaf outside its lifetime (section
                      7.3); 0: no check, and members that were idle since they
                      were added keep nobody out */
@@ -406,6 +422,12 @@ sotto_group_ratchet_tree(const struct sotto_group *group,
 /* Offers an external PSK, in case a commit names it. Kept in memory only. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_offer_psk(struct sotto_group *group, struct sotto_psk psk);
+/* Offers the resumption PSK of an epoch of another group, in case a commit
+ * names it; SOTTO_ERR_NOTFOUND when `from` does not keep it. Kept in memory
+ * only. Those of the group itself need no offer. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_offer_resumption(struct sotto_group *group,
+                             const struct sotto_group *from, uint64_t epoch);
 
 /* ---- Sending ----------------------------------------------------------- */
 
@@ -445,6 +467,8 @@ struct sotto_commit {
     size_t app_proposal_count;
     const struct sotto_bytes *psks; /* ids of offered external PSKs */
     size_t psk_count;
+    const struct sotto_resumption *resumptions; /* PSKs too */
+    size_t resumption_count;
     bool use_pending;                     /* by reference: what
                                              process() gave as proposals */
     bool no_path;                         /* leave the path out where section
@@ -492,6 +516,7 @@ enum sotto_proposal_kind {
     SOTTO_PROPOSE_EXTENSIONS,
     SOTTO_PROPOSE_APP,
     SOTTO_PROPOSE_PSK,
+    SOTTO_PROPOSE_RESUMPTION,
     SOTTO_PROPOSE_SELF_REMOVE, /* to leave, at the next commit of another; as
                                   a PublicMessage, where all members support
                                   SOTTO_PROPOSAL_SELF_REMOVE */
@@ -506,6 +531,7 @@ struct sotto_proposal {
     struct sotto_extension_list extensions;
     struct sotto_app_proposal app;
     struct sotto_bytes psk_id;
+    struct sotto_resumption resumption;
     struct sotto_bytes authenticated_data;
     bool public_message;
     size_t bucket;
@@ -612,6 +638,7 @@ enum sotto_change_kind {
     SOTTO_CHANGE_EXTENSIONS, /* data: the new encoded GroupContext extensions */
     SOTTO_CHANGE_APP,        /* component, data */
     SOTTO_CHANGE_PSK,        /* data: the external PSK's id */
+    SOTTO_CHANGE_RESUMPTION, /* data: the group_id; epoch */
 };
 
 struct sotto_change {
@@ -624,6 +651,7 @@ struct sotto_change {
     struct sotto_bytes key_package; /* KeyPackage, not an MLSMessage */
     uint16_t component;
     struct sotto_bytes data;
+    uint64_t epoch;
 };
 
 /* Describes the i-th change, in the order of the commit's list with the path

@@ -201,6 +201,7 @@ static enum err judge_change(struct client *c, struct conv *cv,
         return judge_app(c, cv, p, change);
     case SOTTO_CHANGE_UPDATE:
     case SOTTO_CHANGE_PSK:
+    case SOTTO_CHANGE_RESUMPTION:
         break;
     }
     fault(p, "a kind of proposal that conversations do not use");

@@ -333,7 +333,8 @@ enum sotto_err sotto_group_join(struct sotto_mls *mls,
 {
     if (mls == NULL || join == NULL || out == NULL || bad(join->welcome) ||
         bad(join->key_package_private) || bad(join->ratchet_tree) ||
-        (join->psks.items == NULL && join->psks.count > 0))
+        (join->psks.items == NULL && join->psks.count > 0) ||
+        (join->groups.items == NULL && join->groups.count > 0))
         return SOTTO_ERR_USAGE;
     return err_out(group_join(mls, join, out));
 }
@@ -476,6 +477,15 @@ enum sotto_err sotto_group_offer_psk(struct sotto_group *group,
     return err_out(group_offer_psk(group, bytes_in(psk.id), bytes_in(psk.key)));
 }
 
+enum sotto_err sotto_group_offer_resumption(struct sotto_group *group,
+                                            const struct sotto_group *from,
+                                            uint64_t epoch)
+{
+    if (group == NULL || from == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_offer_resumption(group, from, epoch));
+}
+
 /* ---- Sending ---- */
 
 enum sotto_err sotto_group_protect(struct sotto_group *group,
@@ -522,6 +532,7 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
         (commit->removes == NULL && commit->remove_count > 0) ||
         (commit->app_proposals == NULL && commit->app_proposal_count > 0) ||
         (commit->psks == NULL && commit->psk_count > 0) ||
+        (commit->resumptions == NULL && commit->resumption_count > 0) ||
         bad(commit->authenticated_data) || bad_change(commit->leaf))
         return SOTTO_ERR_USAGE;
     return err_out(group_commit(group, commit, out));
@@ -553,7 +564,7 @@ enum sotto_err sotto_group_propose(struct sotto_group *group,
     if (group == NULL || proposal == NULL || out == NULL ||
         bad(proposal->key_package) || bad(proposal->authenticated_data) ||
         bad(proposal->app.data) || bad(proposal->psk_id) ||
-        bad_change(proposal->change))
+        bad(proposal->resumption.group_id) || bad_change(proposal->change))
         return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
     enum err err = group_propose(group, proposal, &message);
@@ -623,6 +634,14 @@ static struct sotto_leaf leaf_at(const struct tree *t, uint32_t leaf)
     return out;
 }
 
+static void psk_change(const struct psk_id *id, struct sotto_change *out)
+{
+    bool external = id->type == PSK_EXTERNAL;
+    out->kind = external ? SOTTO_CHANGE_PSK : SOTTO_CHANGE_RESUMPTION;
+    out->data = bytes_out(external ? id->id : id->group_id);
+    out->epoch = id->epoch;
+}
+
 static void change_of(const struct sotto_staged *s,
                       const struct proposal_entry *e, struct sotto_change *out)
 {
@@ -658,8 +677,7 @@ static void change_of(const struct sotto_staged *s,
         out->data = bytes_out(p->app_ephemeral.data);
         break;
     case PROPOSAL_PSK:
-        out->kind = SOTTO_CHANGE_PSK;
-        out->data = bytes_out(p->psk.id);
+        psk_change(&p->psk, out);
         break;
     default: /* no other type passes proposals_apply */
         break;

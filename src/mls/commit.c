@@ -54,16 +54,30 @@ static enum err take_value(const struct sotto_group *g, struct draft *d,
     return proposal_list_add(&d->staged->list, buf_bytes(&raw), &own, false);
 }
 
+/* "the psk_nonce … MUST be set to a fresh random value" */
 static enum err take_psk(const struct sotto_group *g, struct draft *d,
-                         struct bytes id)
+                         const struct psk_id *id)
 {
     uint8_t nonce[HASH_MAX] = {0};
     size_t len = g->epoch.suite->nh;
+    struct proposal p = {.type = PROPOSAL_PSK, .psk = *id};
     random_fill(&g->mls->random, nonce, len);
-    struct proposal p = {
-        .type = PROPOSAL_PSK,
-        .psk = {.type = PSK_EXTERNAL, .id = id, .nonce = {nonce, len}}};
+    p.psk.nonce = (struct bytes){nonce, len};
     return take_value(g, d, &p);
+}
+
+static enum err take_psks(const struct sotto_group *g, struct draft *d)
+{
+    const struct sotto_commit *ask = d->ask;
+    for (size_t i = 0; i < ask->psk_count; i++) {
+        struct psk_id id = {.type = PSK_EXTERNAL, .id = bytes_in(ask->psks[i])};
+        TRY(take_psk(g, d, &id));
+    }
+    for (size_t i = 0; i < ask->resumption_count; i++) {
+        struct psk_id id = group_resumption_id(g, &ask->resumptions[i]);
+        TRY(take_psk(g, d, &id));
+    }
+    return OK;
 }
 
 static enum err take_extensions(const struct sotto_group *g, struct draft *d)
@@ -125,8 +139,7 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
     }
     for (size_t i = 0; i < ask->add_count; i++)
         TRY(take_add(g, d, bytes_in(ask->adds[i])));
-    for (size_t i = 0; i < ask->psk_count; i++)
-        TRY(take_psk(g, d, bytes_in(ask->psks[i])));
+    TRY(take_psks(g, d));
     for (size_t i = 0; i < ask->app_proposal_count; i++) {
         struct proposal p = {
             .type = PROPOSAL_APP_EPHEMERAL,

@@ -147,7 +147,7 @@ void sotto_staged_free(struct sotto_staged **staged)
 /* Keeps the resumption PSK of the epoch that ends, in place of the oldest. */
 static void remember_resumption(struct sotto_group *g)
 {
-    struct past_resumption *p = &g->past[g->past_count % RESUMPTION_MAX];
+    struct past_resumption *p = &g->past[g->past_count % SOTTO_RESUMPTION_MAX];
     p->epoch = g->epoch.fields.epoch;
     secret_take(&p->psk, &g->epoch.secrets.resumption_psk);
     g->past_count++;
@@ -291,8 +291,8 @@ void cache_clear(struct sotto_group *g)
 
 /* ---- PSKs ---- */
 
-enum err group_offer_psk(struct sotto_group *g, struct bytes id,
-                         struct bytes key)
+static enum err offer(struct sotto_group *g, const struct offered_psk *shape,
+                      struct bytes id, struct bytes key)
 {
     CLEANUP(buf_clear) struct buf own_id = buf_new(MLS_LEAF_MAX);
     CLEANUP(buf_clear) struct buf own_key = buf_new(MLS_LEAF_MAX);
@@ -306,34 +306,89 @@ enum err group_offer_psk(struct sotto_group *g, struct bytes id,
         if (g->psks == NULL)
             return ERR_NOMEM;
     }
-    g->psks[g->psk_count++] = (struct offered_psk){own_id, own_key};
+    g->psks[g->psk_count++] =
+        (struct offered_psk){shape->resumption, shape->epoch, own_id, own_key};
     own_id = buf_new(0); /* both handed over */
     own_key = buf_new(0);
     return OK;
 }
 
-/* The newest offer wins, so that an offer can be corrected. */
-static enum err external_psk(const struct sotto_group *g, struct bytes id,
-                             struct buf *out)
+enum err group_offer_psk(struct sotto_group *g, struct bytes id,
+                         struct bytes key)
 {
-    for (size_t i = g->psk_count; i-- > 0;)
-        if (bytes_equal(buf_bytes(&g->psks[i].id), id))
-            return buf_copy(out, buf_bytes(&g->psks[i].key));
+    return offer(g, &(struct offered_psk){.resumption = false}, id, key);
+}
+
+/* NULL: it is not kept. */
+static const struct secret *kept_resumption(const struct sotto_group *g,
+                                            uint64_t epoch)
+{
+    const struct secret *psk = NULL;
+    if (epoch == g->epoch.fields.epoch)
+        psk = &g->epoch.secrets.resumption_psk;
+    for (size_t i = 0; i < SOTTO_RESUMPTION_MAX; i++)
+        if (i < g->past_count && g->past[i].epoch == epoch)
+            psk = &g->past[i].psk;
+    return psk != NULL && psk->len > 0 ? psk : NULL;
+}
+
+enum err group_offer_resumption(struct sotto_group *g,
+                                const struct sotto_group *from, uint64_t epoch)
+{
+    struct offered_psk shape = {.resumption = true, .epoch = epoch};
+    const struct secret *psk = kept_resumption(from, epoch);
+    return psk != NULL ? offer(g, &shape, from->epoch.fields.group_id,
+                               secret_expose(psk))
+                       : ERR_NOTFOUND;
+}
+
+enum err group_offer_from(struct sotto_group *g, struct sotto_group_list groups,
+                          const struct psk_id *id)
+{
+    for (size_t i = 0; id->type == PSK_RESUMPTION && i < groups.count; i++) {
+        const struct sotto_group *from = groups.items[i];
+        if (bytes_equal(from->epoch.fields.group_id, id->group_id) &&
+            kept_resumption(from, id->epoch) != NULL)
+            return group_offer_resumption(g, from, id->epoch);
+    }
+    return OK;
+}
+
+/* The newest offer wins, so that an offer can be corrected. */
+static enum err offered_psk(const struct sotto_group *g,
+                            const struct psk_id *id, struct buf *out)
+{
+    bool resumption = id->type == PSK_RESUMPTION;
+    struct bytes name = resumption ? id->group_id : id->id;
+    for (size_t i = g->psk_count; i-- > 0;) {
+        const struct offered_psk *p = &g->psks[i];
+        if (p->resumption == resumption && p->epoch == id->epoch &&
+            bytes_equal(buf_bytes(&p->id), name))
+            return buf_copy(out, buf_bytes(&p->key));
+    }
     return ERR_NOTFOUND;
 }
 
-static enum err resumption_psk(const struct sotto_group *g,
-                               const struct psk_id *id, struct buf *out)
+static enum err find_psk(const struct sotto_group *g, const struct psk_id *id,
+                         struct buf *out)
 {
-    const struct epoch *e = &g->epoch;
-    if (!bytes_equal(id->group_id, e->fields.group_id))
-        return ERR_NOTFOUND;
-    if (id->epoch == e->fields.epoch)
-        return buf_copy(out, secret_expose(&e->secrets.resumption_psk));
-    for (size_t i = 0; i < RESUMPTION_MAX && i < g->past_count; i++)
-        if (g->past[i].epoch == id->epoch)
-            return buf_copy(out, secret_expose(&g->past[i].psk));
-    return ERR_NOTFOUND;
+    const struct secret *own = NULL;
+    if (id->type == PSK_RESUMPTION &&
+        bytes_equal(id->group_id, g->epoch.fields.group_id))
+        own = kept_resumption(g, id->epoch);
+    return own != NULL ? buf_copy(out, secret_expose(own))
+                       : offered_psk(g, id, out);
+}
+
+struct psk_id group_resumption_id(const struct sotto_group *g,
+                                  const struct sotto_resumption *name)
+{
+    return (struct psk_id){.type = PSK_RESUMPTION,
+                           .usage = PSK_APPLICATION,
+                           .group_id = name->group_id.len > 0
+                                           ? bytes_in(name->group_id)
+                                           : g->epoch.fields.group_id,
+                           .epoch = name->epoch};
 }
 
 /* The values of the PSKs of one commit. */
@@ -356,8 +411,7 @@ static enum err psk_values_add(const struct sotto_group *g,
         return ERR_LIMIT;
     struct buf *value = &v->value[v->count];
     *value = buf_new(MLS_LEAF_MAX);
-    TRY(id->type == PSK_EXTERNAL ? external_psk(g, id->id, value)
-                                 : resumption_psk(g, id, value));
+    TRY(find_psk(g, id, value));
     v->psk[v->count++] = (struct psk){*id, value};
     return OK;
 }

@@ -21,7 +21,6 @@
 /* Standalone proposals in one epoch. */
 #define PROPOSALS_CACHED_MAX ((size_t)4096)
 #define PSKS_OFFERED_MAX     256U
-#define RESUMPTION_MAX       16U /* past epochs whose resumption PSK is kept */
 
 /* A proposal that came by itself and can be named by a commit. */
 struct cached_proposal {
@@ -35,6 +34,8 @@ struct cached_proposal {
 };
 
 struct offered_psk {
+    bool resumption;
+    uint64_t epoch; /* of a resumption PSK, whose id is that of its group */
     struct buf id, key;
 };
 
@@ -64,7 +65,7 @@ struct sotto_group {
     size_t proposal_count, proposal_cap;
     struct offered_psk *psks;
     size_t psk_count;
-    struct past_resumption past[RESUMPTION_MAX]; /* as a ring */
+    struct past_resumption past[SOTTO_RESUMPTION_MAX]; /* as a ring */
     uint32_t past_count;
     struct sotto_staged *pending;
 
@@ -120,6 +121,17 @@ void cache_clear(struct sotto_group *g);
 
 MUST_USE enum err group_offer_psk(struct sotto_group *g, struct bytes id,
                                   struct bytes key);
+/* ERR_NOTFOUND: `from` does not keep the resumption PSK of that epoch. */
+MUST_USE enum err group_offer_resumption(struct sotto_group *g,
+                                         const struct sotto_group *from,
+                                         uint64_t epoch);
+/* Offers what an id names, if it is a resumption PSK of one of the groups. */
+MUST_USE enum err group_offer_from(struct sotto_group *g,
+                                   struct sotto_group_list groups,
+                                   const struct psk_id *id);
+/* The id of a resumption PSK for the use of an application, but its nonce. */
+struct psk_id group_resumption_id(const struct sotto_group *g,
+                                  const struct sotto_resumption *name);
 /* Computes psk_secret from the PSK proposals of a list, in their order; an
  * empty secret when there are none. ERR_NOTFOUND: one is not known here. */
 MUST_USE enum err group_psk_secret(const struct sotto_group *g,

@@ -75,6 +75,7 @@ static enum err open_psks(struct joining *j)
     while (reader_more(&r)) {
         struct proposal p = {.type = PROPOSAL_PSK};
         psk_id_read(&r, &p.psk);
+        TRY(group_offer_from(j->group, j->ask->groups, &p.psk));
         buf_truncate(&raw, 0);
         struct writer w = writer_to(&raw);
         proposal_write(&w, &p);

@@ -112,6 +112,16 @@ static enum err leaf_reread(struct bytes encoded, struct leaf_node *out)
     return reader_finish(&r);
 }
 
+static enum err fill_psk(const struct sotto_group *g, struct buf *nonce,
+                         struct proposal *out)
+{
+    out->type = PROPOSAL_PSK;
+    TRY(buf_extend(nonce, g->epoch.suite->nh));
+    random_fill(&g->mls->random, nonce->data, nonce->len);
+    out->psk.nonce = buf_bytes(nonce);
+    return OK;
+}
+
 /* Fills the proposal but its type; `scratch` holds what it borrows. */
 static enum err proposal_fill(struct sotto_group *g,
                               const struct sotto_proposal *p,
@@ -151,13 +161,12 @@ static enum err proposal_fill(struct sotto_group *g,
         return members_check_proposal(g->epoch.tree, out->type,
                                       (struct leaf_set){0});
     case SOTTO_PROPOSE_PSK:
-        out->type = PROPOSAL_PSK;
-        TRY(buf_extend(scratch, g->epoch.suite->nh));
-        random_fill(&g->mls->random, scratch->data, scratch->len);
-        out->psk = (struct psk_id){.type = PSK_EXTERNAL,
-                                   .id = bytes_in(p->psk_id),
-                                   .nonce = buf_bytes(scratch)};
-        return OK;
+        out->psk =
+            (struct psk_id){.type = PSK_EXTERNAL, .id = bytes_in(p->psk_id)};
+        return fill_psk(g, scratch, out);
+    case SOTTO_PROPOSE_RESUMPTION:
+        out->psk = group_resumption_id(g, &p->resumption);
+        return fill_psk(g, scratch, out);
     }
     return ERR_INVALID;
 }

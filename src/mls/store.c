@@ -47,7 +47,7 @@ static uint32_t chunk_count(const struct sotto_group *g)
 static void past_write(struct writer *w, const struct sotto_group *g)
 {
     writer_u32(w, g->past_count);
-    for (size_t i = 0; i < RESUMPTION_MAX; i++) {
+    for (size_t i = 0; i < SOTTO_RESUMPTION_MAX; i++) {
         writer_u64(w, g->past[i].epoch);
         writer_vec(w, secret_expose(&g->past[i].psk));
     }
@@ -182,7 +182,7 @@ static enum err get_needed(const struct sotto_store *store,
 static enum err past_read(struct reader *r, struct sotto_group *g)
 {
     g->past_count = reader_u32(r);
-    for (size_t i = 0; i < RESUMPTION_MAX; i++) {
+    for (size_t i = 0; i < SOTTO_RESUMPTION_MAX; i++) {
         g->past[i].epoch = reader_u64(r);
         TRY(secret_set(&g->past[i].psk, reader_vec(r)));
     }
