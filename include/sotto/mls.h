@@ -370,6 +370,51 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_join(struct sotto_mls *mls, const struct sotto_join *join,
                  struct sotto_group **out);
 
+/* What the cleartext of a GroupInfo says (RFC 9420, section 12.4.3). */
+struct sotto_group_info_view {
+    uint16_t suite;
+    struct sotto_bytes group_id;
+    uint64_t epoch;
+    struct sotto_bytes group_extensions; /* of the GroupContext, encoded */
+    struct sotto_bytes extensions;       /* of the GroupInfo, encoded */
+    struct sotto_bytes ratchet_tree;     /* empty: it is to be had elsewhere */
+    struct sotto_bytes external_pub;     /* empty: no external commits */
+    uint32_t signer;                     /* leaf */
+};
+/* Reads a GroupInfo (MLSMessage), of any suite. Nothing is verified: that takes
+ * the tree, and is done when one joins. The views are into `message`. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_info_inspect(struct sotto_bytes message,
+                         struct sotto_group_info_view *out);
+
+struct sotto_external_join {
+    const struct sotto_identity *identity; /* of the group's suite */
+    struct sotto_bytes group_info;         /* of sotto_group_info() */
+    struct sotto_bytes ratchet_tree;       /* when not in the GroupInfo */
+    bool resync; /* takes the place of one's old leaf: that with the same
+                    signature key, or */
+    const uint32_t *old_leaf;   /* this one; NULL: look for the key */
+    struct sotto_psk_list psks; /* to use in the commit, each */
+    const struct sotto_resumption *resumptions; /* the same, */
+    size_t resumption_count;
+    struct sotto_group_list groups; /* found in these */
+    const struct sotto_app_proposal *app_proposals;
+    size_t app_proposal_count;
+    struct sotto_bytes authenticated_data;
+    uint64_t now; /* as in struct sotto_join */
+};
+
+/* Joins by an external commit (RFC 9420, section 12.4.3.2), with every check of
+ * the tree. `out` is a group of the epoch that the commit begins, whose members
+ * may be looked at before `out_message` (a PublicMessage) is sent; the group
+ * counts once the others have taken that. If another commit came before it,
+ * free the group and join again with a newer GroupInfo. SOTTO_ERR_NOTFOUND: no
+ * tree, no external key, no leaf to take the place of, or no such PSK.
+ * SOTTO_ERR_INVALID: the others would refuse it. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err sotto_group_join_external(
+    struct sotto_mls *mls, const struct sotto_external_join *join,
+    struct sotto_buf *out_message, struct sotto_group **out);
+
 /* False once a commit that removed this member was merged: the group can then
  * only be looked at and freed. */
 SOTTO_API bool sotto_group_active(const struct sotto_group *group);
@@ -537,8 +582,8 @@ struct sotto_proposal {
     size_t bucket;
 };
 
-/* How many proposals of this epoch, one's own that came back included, a commit
- * could take up. A member "MUST send a Commit message before sending
+/* How many proposals of this epoch, one's own that came back included and those
+ * of new members left out, a commit could take up. A member "MUST send a Commit message before sending
  * application data" when a valid one is among them (RFC 9420, section 12.4);
  * that is for the caller, since only a commit shows which are valid. */
 SOTTO_API size_t sotto_group_proposal_count(const struct sotto_group *group);
@@ -593,10 +638,22 @@ enum sotto_outcome {
 
 struct sotto_staged;
 
+/* Kinds of senders (RFC 9420, section 6). */
+enum sotto_sender {
+    SOTTO_SENDER_MEMBER = 1,          /* named by its leaf */
+    SOTTO_SENDER_EXTERNAL,            /* by its place in external_senders */
+    SOTTO_SENDER_NEW_MEMBER_PROPOSAL, /* asks to be added: anybody can, so it
+                                         is for the caller to judge */
+    SOTTO_SENDER_NEW_MEMBER_COMMIT,   /* joins by its own commit: anybody with
+                                         a GroupInfo can; its new leaf */
+};
+
 struct sotto_result {
     enum sotto_outcome outcome;
     uint64_t epoch;                      /* of the message */
-    uint32_t sender;                     /* leaf, where a sender is known */
+    enum sotto_sender sender_kind;       /* 0: not known */
+    uint32_t sender;                     /* leaf, mostly: see sotto_sender */
+    struct sotto_ref ref;                /* ProposalRef, with SOTTO_PROPOSAL */
     struct sotto_buf authenticated_data; /* of what was authenticated */
     struct sotto_buf content;            /* application data, or an encoded
                                             Proposal */
@@ -634,16 +691,19 @@ enum sotto_change_kind {
     SOTTO_CHANGE_ADD = 1,    /* leaf, after, key_package */
     SOTTO_CHANGE_UPDATE,     /* leaf, before, after */
     SOTTO_CHANGE_REMOVE,     /* leaf, before; `by` itself, if it left */
-    SOTTO_CHANGE_PATH,       /* leaf (the committer), before, after */
+    SOTTO_CHANGE_PATH,       /* leaf (the committer), before (empty when it
+                                joins by this commit), after */
     SOTTO_CHANGE_EXTENSIONS, /* data: the new encoded GroupContext extensions */
     SOTTO_CHANGE_APP,        /* component, data */
     SOTTO_CHANGE_PSK,        /* data: the external PSK's id */
     SOTTO_CHANGE_RESUMPTION, /* data: the group_id; epoch */
+    SOTTO_CHANGE_EXTERNAL_INIT, /* leaf, after: who joins by this commit */
 };
 
 struct sotto_change {
     enum sotto_change_kind kind;
-    uint32_t by; /* leaf of the proposer: not always the committer */
+    enum sotto_sender by_kind;
+    uint32_t by; /* leaf of the proposer, mostly: not always the committer */
     bool by_reference;
     uint32_t leaf;
     struct sotto_leaf before;
@@ -659,8 +719,11 @@ struct sotto_change {
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_staged_change(const struct sotto_staged *staged, size_t i,
                     struct sotto_change *out);
-/* The leaf that made the commit. */
+/* The leaf that made the commit; the new one of who joins by it. */
 SOTTO_API uint32_t sotto_staged_committer(const struct sotto_staged *staged);
+/* Whether it is an external commit (RFC 9420, section 12.4.3.2): it adds its
+ * author, and may remove a leaf that its author says is its old one. */
+SOTTO_API bool sotto_staged_external(const struct sotto_staged *staged);
 /* Whether this member is out of the group once it is merged. */
 SOTTO_API bool sotto_staged_removes_me(const struct sotto_staged *staged);
 /* Whether it brings a path, and so fresh keys (RFC 9420, section 12.4). */

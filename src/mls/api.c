@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The installed header, over the functions of the layer. */
-#include "mls/group.h"
-#include "mls/welcome.h"
+#include "mls/external.h"
+#include "mls/group_info.h"
 
 #include "base/mem.h"
 #include "crypto/entropy.h"
@@ -21,6 +21,10 @@ SAME(ERR_STATE);
 SAME(ERR_NOTFOUND);
 SAME(ERR_EXISTS);
 SAME(ERR_IO);
+SAME(SENDER_MEMBER);
+SAME(SENDER_EXTERNAL);
+SAME(SENDER_NEW_MEMBER_PROPOSAL);
+SAME(SENDER_NEW_MEMBER_COMMIT);
 _Static_assert(SOTTO_EXTENSIONS_MAX == MLS_EXTENSIONS_MAX, "one limit");
 _Static_assert(SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL &&
                    SOTTO_PROPOSAL_SELF_REMOVE == PROPOSAL_SELF_REMOVE,
@@ -184,13 +188,6 @@ static struct sotto_leaf leaf_out(const struct leaf_node *leaf)
     };
 }
 
-static void ref_out(const struct digest *ref, struct sotto_ref *out)
-{
-    _Static_assert(sizeof(out->data) == sizeof(ref->data), "same size");
-    memcpy(out->data, ref->data, sizeof(out->data));
-    out->len = ref->len;
-}
-
 static enum err key_package_create(struct sotto_mls *mls,
                                    const struct sotto_identity *id,
                                    struct buf *message,
@@ -248,7 +245,7 @@ enum sotto_err sotto_key_package_create(struct sotto_mls *mls,
         return err_out(err);
     buf_give(&message, out_message);
     buf_give(&private_part, out_private);
-    ref_out(&ref, out_ref);
+    digest_out(&ref, out_ref);
     return SOTTO_OK;
 }
 
@@ -268,7 +265,7 @@ static enum err key_package_inspect(struct sotto_mls *mls, struct bytes message,
     out->last_resort =
         extensions_find(kp.extensions, EXTENSION_LAST_RESORT, NULL);
     out->leaf = leaf_out(&kp.leaf);
-    ref_out(&ref, &out->ref);
+    digest_out(&ref, &out->ref);
     return OK;
 }
 
@@ -337,6 +334,64 @@ enum sotto_err sotto_group_join(struct sotto_mls *mls,
         (join->groups.items == NULL && join->groups.count > 0))
         return SOTTO_ERR_USAGE;
     return err_out(group_join(mls, join, out));
+}
+
+static enum err group_info_inspect(struct bytes message,
+                                   struct sotto_group_info_view *out)
+{
+    struct group_info info = {0};
+    struct bytes external_pub = {0};
+    struct bytes tree = {0};
+
+    TRY(group_info_message_read(message, &info));
+    enum err err = group_info_external_pub(&info, &external_pub);
+    if (err != OK && err != ERR_NOTFOUND)
+        return err;
+    (void)extensions_find(info.extensions, EXTENSION_RATCHET_TREE, &tree);
+    *out = (struct sotto_group_info_view){
+        .suite = info.context.cipher_suite,
+        .group_id = bytes_out(info.context.group_id),
+        .epoch = info.context.epoch,
+        .group_extensions = bytes_out(info.context.extensions),
+        .extensions = bytes_out(info.extensions),
+        .ratchet_tree = bytes_out(tree),
+        .external_pub = bytes_out(external_pub),
+        .signer = info.signer};
+    return OK;
+}
+
+enum sotto_err sotto_group_info_inspect(struct sotto_bytes message,
+                                        struct sotto_group_info_view *out)
+{
+    if (bad(message) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_info_inspect(bytes_in(message), out));
+}
+
+static bool bad_external_join(const struct sotto_external_join *join)
+{
+    return join == NULL || bad_identity(join->identity) ||
+           bad(join->group_info) || bad(join->ratchet_tree) ||
+           bad(join->authenticated_data) ||
+           (join->psks.items == NULL && join->psks.count > 0) ||
+           (join->resumptions == NULL && join->resumption_count > 0) ||
+           (join->groups.items == NULL && join->groups.count > 0) ||
+           (join->app_proposals == NULL && join->app_proposal_count > 0);
+}
+
+enum sotto_err sotto_group_join_external(struct sotto_mls *mls,
+                                         const struct sotto_external_join *join,
+                                         struct sotto_buf *out_message,
+                                         struct sotto_group **out)
+{
+    if (mls == NULL || bad_external_join(join) || out_message == NULL ||
+        out == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    enum err err = group_join_external(mls, join, &message, out);
+    if (err == OK)
+        buf_give(&message, out_message);
+    return err_out(err);
 }
 
 bool sotto_group_active(const struct sotto_group *group)
@@ -646,7 +701,9 @@ static void change_of(const struct sotto_staged *s,
                       const struct proposal_entry *e, struct sotto_change *out)
 {
     const struct proposal *p = &e->proposal;
-    out->by = e->sender.index;
+    out->by_kind = (enum sotto_sender)e->sender.type;
+    out->by = e->sender.type == SENDER_NEW_MEMBER_COMMIT ? s->committer
+                                                         : e->sender.index;
     out->by_reference = e->by_reference;
     switch (p->type) {
     case PROPOSAL_ADD:
@@ -679,6 +736,11 @@ static void change_of(const struct sotto_staged *s,
     case PROPOSAL_PSK:
         psk_change(&p->psk, out);
         break;
+    case PROPOSAL_EXTERNAL_INIT:
+        out->kind = SOTTO_CHANGE_EXTERNAL_INIT;
+        out->leaf = s->committer;
+        out->after = leaf_at(s->next.tree, s->committer);
+        break;
     default: /* no other type passes proposals_apply */
         break;
     }
@@ -694,9 +756,12 @@ enum sotto_err sotto_staged_change(const struct sotto_staged *staged, size_t i,
         change_of(staged, &staged->list.entries[i], &change);
     } else if (i == staged->list.count && staged->has_path) {
         change.kind = SOTTO_CHANGE_PATH;
+        change.by_kind = staged->external ? SOTTO_SENDER_NEW_MEMBER_COMMIT
+                                          : SOTTO_SENDER_MEMBER;
         change.by = staged->committer;
         change.leaf = staged->committer;
-        change.before = leaf_at(staged->before, staged->committer);
+        if (!staged->external)
+            change.before = leaf_at(staged->before, staged->committer);
         change.after = leaf_at(staged->next.tree, staged->committer);
     } else {
         return SOTTO_ERR_NOTFOUND;
@@ -708,6 +773,11 @@ enum sotto_err sotto_staged_change(const struct sotto_staged *staged, size_t i,
 uint32_t sotto_staged_committer(const struct sotto_staged *staged)
 {
     return staged->committer;
+}
+
+bool sotto_staged_external(const struct sotto_staged *staged)
+{
+    return staged->external;
 }
 
 bool sotto_staged_removes_me(const struct sotto_staged *staged)

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Making a commit (RFC 9420, section 12.4.1). A draft gathers what the steps
- * hand to each other; the group changes only when all is done.
- */
-#include "mls/group.h"
+#include "mls/commit.h"
 #include "mls/welcome.h"
 
 #include "base/mem.h"
@@ -11,25 +7,23 @@
 #include "mls/evil.h"
 #endif
 
-struct draft {
-    const struct sotto_commit *ask;
-    struct sotto_staged *staged;
-    struct buf proposals; /* list of ProposalOrRef, encoded */
-    struct changes changes;
-    struct new_path path;
-    struct secret psk_secret;
-    struct secret joiner_secret;
-    struct buf body; /* Commit */
-    struct buf signature;
-    struct digest tag;
-};
+struct draft draft_new(const struct sotto_group *g,
+                       const struct sotto_commit *ask)
+{
+    return (struct draft){.ask = ask,
+                          .committer = {SENDER_MEMBER, g->epoch.keys.leaf},
+                          .proposals = buf_new(MLS_MESSAGE_MAX),
+                          .body = buf_new(MLS_MESSAGE_MAX),
+                          .signature = buf_new(g->epoch.suite->sign_max)};
+}
 
-static void draft_clear(struct draft *d)
+void draft_clear(struct draft *d)
 {
     sotto_staged_free(&d->staged);
     buf_clear(&d->proposals);
     changes_clear(&d->changes);
     new_path_clear(&d->path);
+    secret_clear(&d->external_init);
     secret_clear(&d->psk_secret);
     secret_clear(&d->joiner_secret);
     buf_clear(&d->body);
@@ -38,8 +32,7 @@ static void draft_clear(struct draft *d)
 
 /* ---- The list of proposals ---- */
 
-static enum err take_value(const struct sotto_group *g, struct draft *d,
-                           const struct proposal *p)
+enum err draft_take(struct draft *d, const struct proposal *p)
 {
     CLEANUP(buf_clear) struct buf raw = buf_new(MLS_MESSAGE_MAX);
     struct proposal_or_ref item = {.by_reference = false, .proposal = *p};
@@ -50,20 +43,20 @@ static enum err take_value(const struct sotto_group *g, struct draft *d,
     w = writer_to(&d->proposals);
     proposal_or_ref_write(&w, &item);
     TRY(writer_finish(&w));
-    struct sender own = {SENDER_MEMBER, g->epoch.keys.leaf};
-    return proposal_list_add(&d->staged->list, buf_bytes(&raw), &own, false);
+    return proposal_list_add(&d->staged->list, buf_bytes(&raw), &d->committer,
+                             false);
 }
 
 /* "the psk_nonce … MUST be set to a fresh random value" */
-static enum err take_psk(const struct sotto_group *g, struct draft *d,
-                         const struct psk_id *id)
+enum err draft_take_psk(const struct sotto_group *g, struct draft *d,
+                        const struct psk_id *id)
 {
     uint8_t nonce[HASH_MAX] = {0};
     size_t len = g->epoch.suite->nh;
     struct proposal p = {.type = PROPOSAL_PSK, .psk = *id};
     random_fill(&g->mls->random, nonce, len);
     p.psk.nonce = (struct bytes){nonce, len};
-    return take_value(g, d, &p);
+    return draft_take(d, &p);
 }
 
 static enum err take_psks(const struct sotto_group *g, struct draft *d)
@@ -71,30 +64,29 @@ static enum err take_psks(const struct sotto_group *g, struct draft *d)
     const struct sotto_commit *ask = d->ask;
     for (size_t i = 0; i < ask->psk_count; i++) {
         struct psk_id id = {.type = PSK_EXTERNAL, .id = bytes_in(ask->psks[i])};
-        TRY(take_psk(g, d, &id));
+        TRY(draft_take_psk(g, d, &id));
     }
     for (size_t i = 0; i < ask->resumption_count; i++) {
         struct psk_id id = group_resumption_id(g, &ask->resumptions[i]);
-        TRY(take_psk(g, d, &id));
+        TRY(draft_take_psk(g, d, &id));
     }
     return OK;
 }
 
-static enum err take_extensions(const struct sotto_group *g, struct draft *d)
+static enum err take_extensions(struct draft *d)
 {
     CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
     TRY(extension_list_encode(*d->ask->extensions, &encoded));
     struct proposal p = {.type = PROPOSAL_GROUP_CONTEXT_EXTENSIONS,
                          .extensions = buf_bytes(&encoded)};
-    return take_value(g, d, &p);
+    return draft_take(d, &p);
 }
 
-static enum err take_add(const struct sotto_group *g, struct draft *d,
-                         struct bytes message)
+static enum err take_add(struct draft *d, struct bytes message)
 {
     struct proposal p = {.type = PROPOSAL_ADD};
     TRY(key_package_message_read(message, &p.add));
-    return take_value(g, d, &p);
+    return draft_take(d, &p);
 }
 
 static enum err cached_parse(const struct cached_proposal *cached,
@@ -130,22 +122,22 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
     const struct sotto_commit *ask = d->ask;
 
     if (ask->extensions != NULL)
-        TRY(take_extensions(g, d));
+        TRY(take_extensions(d));
     for (size_t i = 0; i < ask->remove_count; i++) {
         struct proposal p = {.type = PROPOSAL_REMOVE,
                              .remove = ask->removes[i]};
         if (!leaves_by_itself(g, d, ask->removes[i]))
-            TRY(take_value(g, d, &p));
+            TRY(draft_take(d, &p));
     }
     for (size_t i = 0; i < ask->add_count; i++)
-        TRY(take_add(g, d, bytes_in(ask->adds[i])));
+        TRY(take_add(d, bytes_in(ask->adds[i])));
     TRY(take_psks(g, d));
     for (size_t i = 0; i < ask->app_proposal_count; i++) {
         struct proposal p = {
             .type = PROPOSAL_APP_EPHEMERAL,
             .app_ephemeral = {ask->app_proposals[i].component,
                               bytes_in(ask->app_proposals[i].data)}};
-        TRY(take_value(g, d, &p));
+        TRY(draft_take(d, &p));
     }
     return OK;
 }
@@ -199,7 +191,7 @@ static struct proposal_scope scope_of(const struct sotto_group *g,
                                    .suite = e->suite,
                                    .group_id = e->fields.group_id,
                                    .extensions = e->fields.extensions,
-                                   .committer = {SENDER_MEMBER, e->keys.leaf},
+                                   .committer = d->committer,
                                    .own = e->keys.leaf,
                                    .now = d->ask->now};
 }
@@ -286,7 +278,7 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
     return pick_type(g, d, &picks, PROPOSAL_REINIT);
 }
 
-static enum err collect(const struct sotto_group *g, struct draft *d)
+enum err draft_collect(const struct sotto_group *g, struct draft *d)
 {
     struct proposal_scope scope = scope_of(g, d);
     TRY(take_asked(g, d));
@@ -344,7 +336,7 @@ static enum err write_body(const struct sotto_group *g, struct draft *d)
     return OK;
 }
 
-static enum err build(const struct sotto_group *g, struct draft *d)
+enum err draft_build(const struct sotto_group *g, struct draft *d)
 {
     struct sotto_staged *s = d->staged;
     struct epoch *next = &s->next;
@@ -362,14 +354,27 @@ static enum err build(const struct sotto_group *g, struct draft *d)
     return write_body(g, d);
 }
 
-/* Signs the commit, which gives the transcript, the secrets and the tag. */
-static enum err complete(const struct sotto_group *g, struct draft *d,
-                         struct authenticated_content *ac)
+struct authenticated_content draft_content(const struct sotto_group *g,
+                                           const struct draft *d)
+{
+    struct outgoing o = {.type = CONTENT_COMMIT,
+                         .body = buf_bytes(&d->body),
+                         .authenticated_data =
+                             bytes_in(d->ask->authenticated_data),
+                         .public_message = d->ask->public_message};
+    struct authenticated_content ac = group_content(g, &o);
+    ac.content.sender = d->committer;
+    return ac;
+}
+
+enum err draft_complete(const struct sotto_group *g, struct draft *d,
+                        struct authenticated_content *ac)
 {
     struct crypto *c = g->mls->crypto;
     struct epoch *next = &d->staged->next;
     struct epoch_inputs in = {
-        &g->epoch.secrets.init_secret,
+        d->external_init.len > 0 ? &d->external_init
+                                 : &g->epoch.secrets.init_secret,
         d->path.commit_secret.len > 0 ? &d->path.commit_secret : NULL,
         d->psk_secret.len > 0 ? &d->psk_secret : NULL};
 
@@ -431,25 +436,16 @@ enum err group_commit(struct sotto_group *g, const struct sotto_commit *commit,
 {
     if (!g->active || g->pending != NULL)
         return ERR_STATE;
-    CLEANUP(draft_clear)
-    struct draft d = {.ask = commit,
-                      .proposals = buf_new(MLS_MESSAGE_MAX),
-                      .body = buf_new(MLS_MESSAGE_MAX),
-                      .signature = buf_new(g->epoch.suite->sign_max)};
+    CLEANUP(draft_clear) struct draft d = draft_new(g, commit);
     CLEANUP(outputs_clear)
     struct outputs o = {buf_new(MLS_MESSAGE_MAX), buf_new(MLS_MESSAGE_MAX),
                         buf_new(MLS_MESSAGE_MAX)};
 
     TRY(staged_new(g, &d.staged));
-    TRY(collect(g, &d));
-    TRY(build(g, &d));
-    struct outgoing outgoing = {.type = CONTENT_COMMIT,
-                                .body = buf_bytes(&d.body),
-                                .authenticated_data =
-                                    bytes_in(commit->authenticated_data),
-                                .public_message = commit->public_message};
-    struct authenticated_content ac = group_content(g, &outgoing);
-    TRY(complete(g, &d, &ac));
+    TRY(draft_collect(g, &d));
+    TRY(draft_build(g, &d));
+    struct authenticated_content ac = draft_content(g, &d);
+    TRY(draft_complete(g, &d, &ac));
     TRY(write_outputs(g, &d, &ac, &o));
 
     g->pending = d.staged;

@@ -71,9 +71,10 @@ enum err framing_write_public(struct crypto *c, const struct suite *s,
     CLEANUP(buf_clear) struct buf tbm = buf_new(MLS_MESSAGE_MAX);
     struct digest tag = {0};
 
-    TRY(tbm_of(&ac->content, &ac->auth, context, &tbm));
-    TRY(schedule_mac(c, s, membership_key, buf_bytes(&tbm), &tag));
-
+    if (ac->content.sender.type == SENDER_MEMBER) {
+        TRY(tbm_of(&ac->content, &ac->auth, context, &tbm));
+        TRY(schedule_mac(c, s, membership_key, buf_bytes(&tbm), &tag));
+    }
     struct public_message m = {ac->content, ac->auth, digest_bytes(&tag)};
     struct writer w = writer_to(out);
     mls_message_write_header(&w, WIRE_PUBLIC_MESSAGE);

@@ -22,7 +22,8 @@ MUST_USE enum err framing_verify(struct crypto *c, const struct suite *s,
                                  const struct authenticated_content *ac,
                                  struct bytes context);
 
-/* RFC 9420, section 6.2: writes an MLSMessage(PublicMessage) by a member. */
+/* RFC 9420, section 6.2: writes an MLSMessage(PublicMessage). The membership
+ * key is for members: who is outside has none. */
 MUST_USE enum err framing_write_public(struct crypto *c, const struct suite *s,
                                        const struct secret *membership_key,
                                        const struct authenticated_content *ac,

@@ -244,19 +244,29 @@ void cached_proposal_clear(struct cached_proposal *p)
 }
 
 /* All members count the same proposals, so all reach the limit together: what
- * we made and nobody has seen does not count. */
-size_t sotto_group_proposal_count(const struct sotto_group *group)
+ * we made and nobody has seen does not count. Anybody can be a new member, so
+ * these have a limit of their own, which costs the members nothing. */
+static size_t count_proposals(const struct sotto_group *g, bool new_members)
 {
     size_t n = 0;
-    for (size_t i = 0; i < group->proposal_count; i++)
-        n += !group->proposals[i].own_unseen;
+    for (size_t i = 0; i < g->proposal_count; i++) {
+        const struct cached_proposal *p = &g->proposals[i];
+        n += !p->own_unseen &&
+             (p->sender.type == SENDER_NEW_MEMBER_PROPOSAL) == new_members;
+    }
     return n;
 }
 
-enum err cache_check_room(const struct sotto_group *g)
+size_t sotto_group_proposal_count(const struct sotto_group *group)
 {
-    return sotto_group_proposal_count(g) < PROPOSALS_CACHED_MAX ? OK
-                                                                : ERR_LIMIT;
+    return count_proposals(group, false);
+}
+
+enum err cache_check_room(const struct sotto_group *g, enum sender_type sender)
+{
+    bool new_member = sender == SENDER_NEW_MEMBER_PROPOSAL;
+    size_t max = new_member ? PROPOSALS_NEW_MAX : PROPOSALS_CACHED_MAX;
+    return count_proposals(g, new_member) < max ? OK : ERR_LIMIT;
 }
 
 enum err cache_reserve(struct sotto_group *g, struct cached_proposal **out)

@@ -20,6 +20,7 @@
 
 /* Standalone proposals in one epoch. */
 #define PROPOSALS_CACHED_MAX ((size_t)4096)
+#define PROPOSALS_NEW_MAX    ((size_t)256) /* of these, by new members */
 #define PSKS_OFFERED_MAX     256U
 
 /* A proposal that came by itself and can be named by a commit. */
@@ -47,7 +48,8 @@ struct past_resumption {
 struct sotto_staged {
     struct buf group_id;
     uint64_t epoch;     /* that it starts from */
-    uint32_t committer; /* leaf */
+    uint32_t committer; /* leaf, in the new tree */
+    bool external;      /* who joins by it made it */
     bool has_path;
     bool removes_own;
     bool cannot;         /* this device has no secrets of it: only to look at */
@@ -104,8 +106,10 @@ struct cached_proposal *cache_find_raw(const struct sotto_group *g,
                                        struct bytes raw);
 struct cached_proposal *cache_find_own(const struct sotto_group *g,
                                        const struct digest *message);
-/* ERR_LIMIT when no more proposals are accepted in this epoch. */
-MUST_USE enum err cache_check_room(const struct sotto_group *g);
+/* ERR_LIMIT when no more proposals of such senders are accepted in this epoch.
+ */
+MUST_USE enum err cache_check_room(const struct sotto_group *g,
+                                   enum sender_type sender);
 /* The ProposalRef: a hash of the AuthenticatedContent (section 5.2). */
 MUST_USE enum err group_proposal_ref(const struct sotto_group *g,
                                      const struct authenticated_content *ac,

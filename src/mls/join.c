@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Joining by a Welcome (RFC 9420, section 12.4.3.1). */
-#include "mls/group.h"
+#include "mls/group_info.h"
 
 #include "crypto/aead.h"
 
@@ -105,58 +105,18 @@ static enum err open_info(struct joining *j)
     TRY(aead_open(c, &aead, j->welcome.encrypted_group_info, &j->info_plain));
     struct reader r = reader_of(buf_bytes(&j->info_plain));
     group_info_read(&r, &j->info);
-    TRY(reader_finish(&r));
-    const struct group_context *gc = &j->info.context;
-    return gc->version == MLS_VERSION_10 && gc->cipher_suite == j->suite->id
-               ? OK
-               : ERR_INVALID;
-}
-
-static enum err check_leaf(const struct joining *j,
-                           const struct leaf_node *leaf)
-{
-    struct leaf_case at = {j->mls, j->suite, leaf->source, NULL};
-    if (j->ask->now != 0 && !leaf_lives(leaf, j->ask->now))
-        return ERR_INVALID;
-    TRY(leaf_check_self(&at, leaf));
-    return leaf_check_credential(&at, leaf);
-}
-
-/* The tree, from the GroupInfo or from beside it, as far as it can be checked
- * without keys. */
-static enum err check_tree(struct joining *j, struct tree *t)
-{
-    struct crypto *c = j->mls->crypto;
-    const struct group_context *gc = &j->info.context;
-    struct digest root = {0};
-    uint32_t leaf = 0;
-
-    TRY(tree_hash(c, t, &root));
-    if (!bytes_equal(digest_bytes(&root), gc->tree_hash))
-        return ERR_INVALID;
-    TRY(tree_check(c, t));
-    TRY(tree_check_signatures(c, t, gc->group_id, 0, tree_leaves(t)));
-    for (uint32_t at = 0; tree_next_member(t, at, &leaf); at = leaf + 1)
-        TRY(check_leaf(j, tree_leaf(t, leaf)));
-    TRY(group_extensions_check(j->mls, j->suite, (struct bytes){0},
-                               gc->extensions));
-    return members_check(t, gc->extensions);
+    return reader_finish(&r);
 }
 
 static enum err take_tree(struct joining *j)
 {
     struct epoch *e = &j->group->epoch;
-    struct bytes encoded = bytes_in(j->ask->ratchet_tree);
+    struct info_case at = {j->mls, j->suite, &j->info,
+                           bytes_in(j->ask->ratchet_tree), j->ask->now};
     uint32_t own = 0;
     bool found = false;
 
-    if (!extensions_find(j->info.extensions, EXTENSION_RATCHET_TREE,
-                         &encoded) &&
-        encoded.len == 0)
-        return ERR_NOTFOUND;
-    TRY(tree_read(j->suite, encoded, &e->tree));
-    TRY(check_tree(j, e->tree));
-
+    TRY(group_info_check(&at, &e->tree));
     const struct leaf_node *leaf = &j->own.key_package.leaf;
     TRY(tree_find_signature_key(j->mls->crypto, e->tree, leaf->signature_key,
                                 &found, &own));
@@ -166,17 +126,6 @@ static enum err take_tree(struct joining *j)
     secret_copy(&e->keys.key[0], &j->own.encryption_key);
     secret_copy(&e->signature_key, &j->own.signature_key);
     return OK;
-}
-
-static enum err check_info(const struct joining *j)
-{
-    const struct leaf_node *signer =
-        tree_leaf(j->group->epoch.tree, j->info.signer);
-    if (signer == NULL)
-        return ERR_INVALID;
-    return verify_with_label(j->mls->crypto, j->suite, signer->signature_key,
-                             "GroupInfoTBS", j->info.signed_part,
-                             j->info.signature);
 }
 
 static enum err derive(struct joining *j)
@@ -210,7 +159,6 @@ enum err group_join(struct sotto_mls *mls, const struct sotto_join *join,
     TRY(open_psks(&j));
     TRY(open_info(&j));
     TRY(take_tree(&j));
-    TRY(check_info(&j));
     TRY(derive(&j));
     *out = j.group;
     j.group = NULL; /* handed over */

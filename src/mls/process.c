@@ -17,7 +17,7 @@ struct incoming {
     struct cached_proposal *cached; /* a new one, not yet counted */
     enum sotto_outcome outcome;     /* 0: go on */
     uint64_t epoch;
-    uint32_t sender;
+    struct sender sender; /* zeros: not known */
 };
 
 static enum err parse(struct incoming *in)
@@ -57,26 +57,33 @@ static enum err recognise(struct sotto_group *g, struct incoming *in,
     if (g->pending == NULL && g->proposal_count == 0)
         return OK;
     TRY(group_message_hash(g, in->message, &hash));
+    const struct sender self = {SENDER_MEMBER, g->epoch.keys.leaf};
     if (g->pending != NULL && digest_equal(&g->pending->message, &hash)) {
         in->outcome = SOTTO_OWN_COMMIT;
-        in->sender = g->epoch.keys.leaf;
+        in->sender = self;
         return OK;
     }
     struct cached_proposal *own = cache_find_own(g, &hash);
     if (own == NULL)
         return OK;
-    in->sender = g->epoch.keys.leaf;
+    in->sender = self;
     if (!own->own_unseen) {
         in->outcome = SOTTO_DUPLICATE;
         return OK;
     }
-    TRY(cache_check_room(g));
+    TRY(cache_check_room(g, SENDER_MEMBER));
     TRY(buf_copy(&content, buf_bytes(&own->raw)));
     buf_give(&content, &out->content);
     own->own_unseen = false;
+    digest_out(&own->ref, &out->ref);
     g->proposals_dirty = true;
     in->outcome = SOTTO_PROPOSAL;
     return OK;
+}
+
+static bool is_own(const struct sotto_group *g, const struct sender *sender)
+{
+    return sender->type == SENDER_MEMBER && sender->index == g->epoch.keys.leaf;
 }
 
 static enum err open_public(const struct sotto_group *g, struct incoming *in)
@@ -84,12 +91,11 @@ static enum err open_public(const struct sotto_group *g, struct incoming *in)
     const struct public_message *m = &in->parsed.public_message;
     in->ac = (struct authenticated_content){WIRE_PUBLIC_MESSAGE, m->content,
                                             m->auth};
-    /* Application data is never public (section 6.2). Senders from outside
-     * the group are not accepted. */
-    if (m->content.type == CONTENT_APPLICATION ||
-        m->content.sender.type != SENDER_MEMBER)
+    in->sender = m->content.sender;
+    if (m->content.type == CONTENT_APPLICATION) /* never public, section 6.2 */
         return ERR_INVALID;
-    in->sender = m->content.sender.index;
+    if (in->sender.type != SENDER_MEMBER)
+        return OK; /* the signature is all there is */
     return framing_check_tag(g->mls->crypto, g->epoch.suite,
                              &g->epoch.secrets.membership_key, m,
                              buf_bytes(&g->epoch.context));
@@ -110,7 +116,7 @@ static enum err open_private(struct sotto_group *g, struct incoming *in)
     struct sender_data *sender = &in->sender_data;
 
     TRY(framing_open_sender(c, e->suite, &e->secrets, m, sender));
-    in->sender = sender->leaf_index;
+    in->sender = (struct sender){SENDER_MEMBER, sender->leaf_index};
     if (tree_leaf(e->tree, sender->leaf_index) == NULL)
         return ERR_INVALID;
     enum err err =
@@ -125,6 +131,75 @@ static enum err open_private(struct sotto_group *g, struct incoming *in)
     return framing_open_private(c, e->suite, &open, &in->plain, &in->ac);
 }
 
+/* ---- Who must have signed (section 6.1) ---- */
+
+static enum err member_key(const struct sotto_group *g,
+                           const struct incoming *in, struct bytes *out)
+{
+    const struct leaf_node *leaf = tree_leaf(g->epoch.tree, in->sender.index);
+    if (leaf == NULL)
+        return ERR_INVALID;
+    *out = leaf->signature_key;
+    return OK;
+}
+
+static enum err external_key(const struct sotto_group *g,
+                             const struct incoming *in, struct bytes *out)
+{
+    struct external_sender sender = {0};
+    TRY(external_sender_at(g->epoch.fields.extensions, in->sender.index,
+                           &sender));
+    *out = sender.signature_key;
+    return OK;
+}
+
+static enum err new_member_key(const struct sotto_group *g,
+                               const struct incoming *in, struct bytes *out)
+{
+    (void)g;
+    struct proposal p = {0};
+    struct reader r = reader_of(in->ac.content.body);
+    proposal_read(&r, &p);
+    TRY(reader_finish(&r));
+    if (p.type != PROPOSAL_ADD)
+        return ERR_INVALID;
+    *out = p.add.leaf.signature_key;
+    return OK;
+}
+
+static enum err joiner_key(const struct sotto_group *g,
+                           const struct incoming *in, struct bytes *out)
+{
+    (void)g;
+    struct commit commit = {0};
+    struct reader r = reader_of(in->ac.content.body);
+    commit_read(&r, &commit);
+    TRY(reader_finish(&r));
+    if (!commit.has_path)
+        return ERR_INVALID;
+    *out = commit.path.leaf.signature_key;
+    return OK;
+}
+
+static enum err signer_key(const struct sotto_group *g,
+                           const struct incoming *in, struct bytes *out)
+{
+    static const struct {
+        enum content_type only; /* 0: any */
+        enum err (*key)(const struct sotto_group *g, const struct incoming *in,
+                        struct bytes *out);
+    } rows[] = {
+        [SENDER_MEMBER] = {0, member_key},
+        [SENDER_EXTERNAL] = {CONTENT_PROPOSAL, external_key},
+        [SENDER_NEW_MEMBER_PROPOSAL] = {CONTENT_PROPOSAL, new_member_key},
+        [SENDER_NEW_MEMBER_COMMIT] = {CONTENT_COMMIT, joiner_key},
+    };
+    enum content_type only = rows[in->sender.type].only;
+    if (only != 0 && only != in->ac.content.type)
+        return ERR_INVALID;
+    return rows[in->sender.type].key(g, in, out);
+}
+
 /* Decrypts and verifies, which changes nothing. */
 static enum err open_content(struct sotto_group *g, struct incoming *in)
 {
@@ -134,14 +209,13 @@ static enum err open_content(struct sotto_group *g, struct incoming *in)
                                                       : open_private(g, in));
     if (in->outcome != 0)
         return OK;
-    const struct leaf_node *leaf = tree_leaf(e->tree, in->sender);
-    if (leaf == NULL)
-        return ERR_INVALID;
-    TRY(framing_verify(g->mls->crypto, e->suite, leaf->signature_key, &in->ac,
+    struct bytes key = {0};
+    TRY(signer_key(g, in, &key));
+    TRY(framing_verify(g->mls->crypto, e->suite, key, &in->ac,
                        buf_bytes(&e->context)));
     /* Every member can name us as the sender and knows the keys of our
      * ratchets: only the signature says that this state is an old copy. */
-    if (in->sender == e->keys.leaf)
+    if (is_own(g, &in->sender))
         in->outcome = SOTTO_OWN_MESSAGE;
     return OK;
 }
@@ -153,7 +227,7 @@ static enum err spend_key(struct sotto_group *g, const struct incoming *in)
 {
     if (in->parsed.wire_format == WIRE_PUBLIC_MESSAGE)
         return OK;
-    return secret_tree_use(g->mls->crypto, g->epoch.ratchets, in->sender,
+    return secret_tree_use(g->mls->crypto, g->epoch.ratchets, in->sender.index,
                            ratchet_of(in->ac.content.type),
                            in->sender_data.generation);
 }
@@ -190,8 +264,9 @@ static enum err keep_proposal(struct sotto_group *g, struct incoming *in,
         in->outcome = SOTTO_DUPLICATE;
         return OK;
     }
-    TRY(cache_check_room(g));
+    TRY(cache_check_room(g, in->sender.type));
     TRY(give_copy(in->ac.content.body, &out->content));
+    digest_out(&ref, &out->ref);
     TRY(cache_reserve(g, &in->cached));
     in->cached->ref = ref;
     in->cached->sender = in->ac.content.sender;
@@ -203,6 +278,7 @@ static enum err take_commit(struct sotto_group *g, struct incoming *in,
                             struct sotto_result *out)
 {
     TRY(group_stage(g, &in->ac, &out->staged));
+    in->sender.index = out->staged->committer;
     in->outcome = out->staged->cannot ? SOTTO_CANNOT_APPLY : SOTTO_COMMIT;
     return OK;
 }
@@ -287,7 +363,8 @@ enum err group_process(struct sotto_group *g, struct bytes message,
     TRY(err);
     result.outcome = in.outcome;
     result.epoch = in.epoch;
-    result.sender = in.sender;
+    result.sender = in.sender.index;
+    result.sender_kind = (enum sotto_sender)in.sender.type;
     *out = result;
     result = (struct sotto_result){0}; /* handed over */
     return OK;

@@ -8,7 +8,10 @@
 #include "base/buf.h"
 #include "base/random.h"
 #include "crypto/crypto.h"
+#include "crypto/hash.h"
 #include "sotto/mls.h"
+
+#include <string.h>
 
 struct sotto_mls {
     struct crypto *crypto;
@@ -24,6 +27,13 @@ static inline struct bytes bytes_in(struct sotto_bytes b)
 static inline struct sotto_bytes bytes_out(struct bytes b)
 {
     return (struct sotto_bytes){b.data, b.len};
+}
+
+static inline void digest_out(const struct digest *from, struct sotto_ref *to)
+{
+    _Static_assert(sizeof(to->data) == sizeof(from->data), "same size");
+    memcpy(to->data, from->data, sizeof(to->data));
+    to->len = from->len;
 }
 
 /* Hands the block of `from` over to the caller, who had nothing in `to`. */

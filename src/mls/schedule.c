@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mls/schedule.h"
 
+#include "crypto/hpke.h"
 #include "crypto/kem.h"
 
 void epoch_secrets_clear(struct epoch_secrets *es)
@@ -156,6 +157,41 @@ enum err schedule_external(struct crypto *c, const struct suite *s,
                            struct secret *private_key, struct buf *public_key)
 {
     return kem_derive(c, s->kem, &es->external_secret, private_key, public_key);
+}
+
+static enum err external_init(struct crypto *c, const struct suite *s,
+                              const struct hpke_ctx *ctx,
+                              struct secret *init_secret)
+{
+    return hpke_ctx_export(c, ctx, BYTES_LIT("MLS 1.0 external init secret"),
+                           s->nh, init_secret);
+}
+
+enum err schedule_external_send(struct crypto *c, const struct suite *s,
+                                const struct random *rnd,
+                                struct bytes external_pub,
+                                struct buf *kem_output,
+                                struct secret *init_secret)
+{
+    CLEANUP(hpke_ctx_clear) struct hpke_ctx ctx = {0};
+    struct hpke_args args = {.public_key = external_pub};
+    TRY(hpke_send(c, suite_hpke(s), rnd, &args, kem_output, &ctx));
+    return external_init(c, s, &ctx, init_secret);
+}
+
+enum err schedule_external_receive(struct crypto *c, const struct suite *s,
+                                   const struct epoch_secrets *es,
+                                   struct bytes kem_output,
+                                   struct secret *init_secret)
+{
+    CLEANUP(hpke_ctx_clear) struct hpke_ctx ctx = {0};
+    CLEANUP(secret_clear) struct secret private_key = {0};
+    CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
+    TRY(schedule_external(c, s, es, &private_key, &public_key));
+    struct hpke_args args = {.public_key = buf_bytes(&public_key),
+                             .enc = kem_output};
+    TRY(hpke_receive(c, suite_hpke(s), &private_key, &args, &ctx));
+    return external_init(c, s, &ctx, init_secret);
 }
 
 enum err schedule_sender_data(struct crypto *c, const struct suite *s,

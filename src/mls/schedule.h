@@ -63,6 +63,18 @@ MUST_USE enum err schedule_external(struct crypto *c, const struct suite *s,
                                     const struct epoch_secrets *es,
                                     struct secret *private_key,
                                     struct buf *public_key);
+/* RFC 9420, section 8.3: the init_secret of an epoch that an external commit
+ * begins, drawn by the joiner, who appends `kem_output`; and got back by the
+ * members of the epoch before. */
+MUST_USE enum err
+schedule_external_send(struct crypto *c, const struct suite *s,
+                       const struct random *rnd, struct bytes external_pub,
+                       struct buf *kem_output, struct secret *init_secret);
+MUST_USE enum err schedule_external_receive(struct crypto *c,
+                                            const struct suite *s,
+                                            const struct epoch_secrets *es,
+                                            struct bytes kem_output,
+                                            struct secret *init_secret);
 /* RFC 9420, section 6.3.2: key and nonce that seal the sender data */
 MUST_USE enum err schedule_sender_data(struct crypto *c, const struct suite *s,
                                        const struct epoch_secrets *es,

@@ -29,22 +29,40 @@ static enum err resolve(const struct sotto_group *g, struct bytes proposals,
     return proposal_list_parse(l);
 }
 
-/* Merges the public part of the path. */
+/* Gives the author of an external commit its leaf: the leftmost blank one
+ * (section 12.4.2). The leaf that it leaves behind is what it replaces, as by
+ * an Update (section 12.2); NULL: it leaves none. */
+static enum err seat_joiner(const struct sotto_group *g,
+                            const struct update_path *path,
+                            const struct changes *ch, struct sotto_staged *s,
+                            const struct leaf_node **out_before)
+{
+    TRY(tree_add(g->mls->crypto, s->next.tree, &path->leaf, &s->committer));
+    if (!ch->replaces)
+        return OK;
+    *out_before = tree_leaf(s->before, ch->replaced);
+    return bytes_equal((*out_before)->encryption_key, path->leaf.encryption_key)
+               ? ERR_INVALID
+               : OK;
+}
+
+/* Merges the public part of the path, whose leaf follows `before`. */
 static enum err merge_path(const struct sotto_group *g,
                            const struct update_path *path,
                            const struct path_scope *scope,
+                           const struct leaf_node *before,
                            struct bytes extensions, struct sotto_staged *s)
 {
     struct crypto *c = g->mls->crypto;
-    struct leaf_case at = {g->mls, g->epoch.suite, LEAF_COMMIT,
-                           tree_leaf(s->before, s->committer)};
+    struct leaf_case at = {g->mls, g->epoch.suite, LEAF_COMMIT, before};
 
     TRY(leaf_check_self(&at, &path->leaf));
     TRY(treekem_merge(c, s->next.tree, path, scope));
     TRY(tree_check_leaf(c, s->next.tree, s->committer));
     TRY(leaf_check_credential(&at, &path->leaf));
-    return replaced_leaf_check(s->next.tree, at.before, &path->leaf,
-                               extensions);
+    return s->external ? members_check(s->next.tree, extensions)
+                       : replaced_leaf_check(s->next.tree, before, &path->leaf,
+                                             extensions);
 }
 
 /* The private keys before the path: ours, or those of our own Update. */
@@ -74,12 +92,14 @@ static enum err take_keys(const struct sotto_group *g, bool updates_own,
 
 /* What a commit brings into the key schedule; empty: zeros. */
 struct opened {
+    struct secret external_init; /* empty: the init_secret of the epoch */
     struct secret commit_secret;
     struct secret psk_secret;
 };
 
 static void opened_clear(struct opened *o)
 {
+    secret_clear(&o->external_init);
     secret_clear(&o->commit_secret);
     secret_clear(&o->psk_secret);
 }
@@ -108,9 +128,10 @@ static enum err complete(const struct sotto_group *g,
 {
     CLEANUP(secret_clear) struct secret joiner = {0};
     struct crypto *c = g->mls->crypto;
-    struct epoch_inputs in = {&g->epoch.secrets.init_secret,
-                              or_null(&o->commit_secret),
-                              or_null(&o->psk_secret)};
+    struct epoch_inputs in = {
+        o->external_init.len > 0 ? &o->external_init
+                                 : &g->epoch.secrets.init_secret,
+        or_null(&o->commit_secret), or_null(&o->psk_secret)};
 
     TRY(epoch_advance(c, &g->epoch, ac, &in, &s->next, &joiner));
     TRY(epoch_check_tag(c, &s->next, ac->auth.confirmation_tag));
@@ -118,10 +139,30 @@ static enum err complete(const struct sotto_group *g,
     return epoch_open_ratchets(c, &s->next);
 }
 
+/* The members share the external key, so all see alike that a KEM output is
+ * none. */
+static enum err open_external_init(const struct sotto_group *g,
+                                   const struct proposal_list *l,
+                                   struct secret *out)
+{
+    const struct epoch *e = &g->epoch;
+    for (size_t i = 0; i < l->count; i++) {
+        const struct proposal *p = &l->entries[i].proposal;
+        if (p->type != PROPOSAL_EXTERNAL_INIT)
+            continue;
+        enum err err = schedule_external_receive(
+            g->mls->crypto, e->suite, &e->secrets, p->kem_output, out);
+        if (err != OK)
+            return err == ERR_NOMEM ? err : ERR_INVALID;
+    }
+    return OK;
+}
+
 /* Everything that is the same for all members; `scope` and `ch` for the rest.
  */
 static enum err stage_public(const struct sotto_group *g,
                              const struct commit *commit,
+                             const struct sender *committer,
                              struct path_scope *scope, struct changes *ch,
                              struct sotto_staged *s)
 {
@@ -131,16 +172,22 @@ static enum err stage_public(const struct sotto_group *g,
                                    .suite = e->suite,
                                    .group_id = e->fields.group_id,
                                    .extensions = e->fields.extensions,
-                                   .committer = {SENDER_MEMBER, s->committer},
+                                   .committer = *committer,
                                    .own = e->keys.leaf};
+    const struct leaf_node *before = NULL;
 
-    TRY(resolve(g, commit->proposals, &rules.committer, &s->list));
+    TRY(resolve(g, commit->proposals, committer, &s->list));
     TRY(proposals_apply(&rules, &s->list, s->next.tree, ch));
     if ((ch->path_required && !commit->has_path) || ch->ends_group)
         return ERR_INVALID; /* to end a group is not supported */
     scope->added = changes_added(ch);
+    if (s->external)
+        TRY(seat_joiner(g, &commit->path, ch, s, &before));
+    else
+        before = tree_leaf(s->before, s->committer);
+    scope->sender = s->committer;
     if (commit->has_path)
-        TRY(merge_path(g, &commit->path, scope, ch->extensions, s));
+        TRY(merge_path(g, &commit->path, scope, before, ch->extensions, s));
     TRY(epoch_provisional(c, e, ch->extensions, &s->next));
     scope->group_context = buf_bytes(&s->next.context);
     return OK;
@@ -160,10 +207,11 @@ enum err group_stage(struct sotto_group *g,
     TRY(reader_finish(&r));
     TRY(staged_new(g, &s));
     s->committer = ac->content.sender.index;
+    s->external = ac->content.sender.type == SENDER_NEW_MEMBER_COMMIT;
     s->has_path = commit.has_path;
-    struct path_scope scope = {.sender = s->committer,
-                               .group_id = g->epoch.fields.group_id};
-    TRY(stage_public(g, &commit, &scope, &ch, s));
+    struct path_scope scope = {.group_id = g->epoch.fields.group_id};
+    TRY(stage_public(g, &commit, &ac->content.sender, &scope, &ch, s));
+    TRY(open_external_init(g, &s->list, &opened.external_init));
 
     s->removes_own = ch.removes_own;
     if (!s->removes_own) {

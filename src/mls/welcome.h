@@ -4,15 +4,6 @@
 
 #include "mls/group.h"
 
-/* Writes a signed GroupInfo of an epoch: MLSMessage or the bare struct. */
-struct group_info_form {
-    bool message;
-    bool with_tree;
-    bool with_external_pub;
-};
-MUST_USE enum err group_info_make(struct sotto_mls *mls, const struct epoch *e,
-                                  struct group_info_form form, struct buf *out);
-
 struct welcome_source {
     const struct epoch *epoch;          /* that they join */
     const struct proposal_list *list;   /* with their adds, and PSKs */

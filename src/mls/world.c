@@ -127,9 +127,9 @@ void world_close(struct world *w)
     sotto_mls_free(&w->mls);
 }
 
-static struct sotto_identity identity_of(const struct world *w,
-                                         const struct member *m)
+struct sotto_identity world_identity(const struct world *w, size_t i)
 {
+    const struct member *m = &w->member[i];
     static const uint16_t extensions[] = {WORLD_EXT};
     static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL,
                                          SOTTO_PROPOSAL_SELF_REMOVE};
@@ -150,7 +150,7 @@ static struct sotto_identity identity_of(const struct world *w,
 enum sotto_err world_key_package(struct world *w, size_t i)
 {
     struct member *m = &w->member[i];
-    struct sotto_identity id = identity_of(w, m);
+    struct sotto_identity id = world_identity(w, i);
     struct sotto_ref ref;
     sotto_buf_free(&m->key_package);
     sotto_buf_free(&m->key_package_private);
@@ -161,7 +161,7 @@ enum sotto_err world_key_package(struct world *w, size_t i)
 enum sotto_err world_found(struct world *w, size_t i)
 {
     struct member *m = &w->member[i];
-    struct sotto_identity id = identity_of(w, m);
+    struct sotto_identity id = world_identity(w, i);
     struct sotto_extension e = {WORLD_EXT, text_of("the group")};
     return sotto_group_create(w->mls, &id, text_of("group id"),
                               (struct sotto_extension_list){&e, 1}, &m->group);
@@ -191,8 +191,7 @@ enum sotto_err world_take(struct world *w, size_t i, struct sotto_bytes message,
                                               : SOTTO_OK;
 }
 
-/* Everybody takes a commit; who was removed is out. */
-static enum sotto_err spread(struct world *w, struct sotto_bytes message)
+enum sotto_err world_spread(struct world *w, struct sotto_bytes message)
 {
     for (size_t i = 0; i < WORLD_MAX; i++) {
         enum sotto_outcome outcome = 0;
@@ -215,7 +214,7 @@ enum sotto_err world_commit(struct world *w, size_t by,
 {
     CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
     TRY_PUBLIC(sotto_group_commit(w->member[by].group, ask, &out));
-    TRY_PUBLIC(spread(w, view_of(&out.message)));
+    TRY_PUBLIC(world_spread(w, view_of(&out.message)));
     for (size_t i = 0; i < added_count; i++)
         TRY_PUBLIC(world_join(w, added[i], view_of(&out.welcome)));
     return SOTTO_OK;

@@ -50,12 +50,16 @@ struct sotto_bytes text_of(const char *s);
 enum sotto_err world_open(struct world *w, uint16_t suite, uint64_t seed);
 void world_close(struct world *w);
 
+/* What the i-th member says about itself; it borrows from the world. */
+struct sotto_identity world_identity(const struct world *w, size_t i);
 /* The i-th member makes a fresh KeyPackage, which stays in `member`. */
 enum sotto_err world_key_package(struct world *w, size_t i);
 /* The i-th member makes the group. */
 enum sotto_err world_found(struct world *w, size_t i);
 enum sotto_err world_join(struct world *w, size_t i,
                           struct sotto_bytes welcome);
+/* Everybody takes a commit and merges it; who was removed is out. */
+enum sotto_err world_spread(struct world *w, struct sotto_bytes message);
 /* `by` commits, merges; all others process and merge; the added join. */
 enum sotto_err world_commit(struct world *w, size_t by,
                             const struct sotto_commit *ask, const size_t *added,

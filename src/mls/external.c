@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Joining by an external commit. The joiner makes itself a group of the epoch
+ * that it has not been in, of which it knows what is public, and commits in it.
+ */
+#include "mls/external.h"
+
+#include "crypto/kem.h"
+#include "mls/commit.h"
+#include "mls/group_info.h"
+
+#define LEAF_NONE UINT32_MAX
+
+struct joining {
+    struct sotto_mls *mls;
+    const struct sotto_external_join *ask;
+    struct group_info info; /* borrows from the message */
+    struct key_package_private own;
+    struct sotto_group *group;
+};
+
+static void joining_clear(struct joining *j)
+{
+    key_package_private_clear(&j->own);
+    sotto_group_free(&j->group);
+}
+
+/* Everything public of the epoch; the tag cannot be checked by who has not its
+ * keys, but the signature covers it. */
+static enum err enter_old_epoch(struct joining *j)
+{
+    struct epoch *e = &j->group->epoch;
+    struct info_case at = {j->mls, j->own.suite, &j->info,
+                           bytes_in(j->ask->ratchet_tree), j->ask->now};
+
+    TRY(group_info_check(&at, &e->tree));
+    TRY(epoch_set_context(e, &j->info.context));
+    TRY(epoch_set_tag(j->mls->crypto, e, j->info.confirmation_tag));
+    e->keys.leaf = LEAF_NONE;
+    secret_copy(&e->signature_key, &j->own.signature_key);
+    return OK;
+}
+
+static enum err find_old_leaf(const struct joining *j, uint32_t *out)
+{
+    const struct leaf_node *own = &j->own.key_package.leaf;
+    bool found = false;
+    if (j->ask->old_leaf != NULL) {
+        *out = *j->ask->old_leaf;
+        return OK;
+    }
+    TRY(tree_find_signature_key(j->mls->crypto, j->group->epoch.tree,
+                                own->signature_key, &found, out));
+    return found ? OK : ERR_NOTFOUND;
+}
+
+/* RFC 9420, section 8.3 */
+static enum err take_external_init(const struct joining *j, struct draft *d)
+{
+    CLEANUP(buf_clear) struct buf kem_output = buf_new(KEM_ENC_MAX);
+    struct proposal p = {.type = PROPOSAL_EXTERNAL_INIT};
+    struct bytes external_pub = {0};
+
+    TRY(group_info_external_pub(&j->info, &external_pub));
+    TRY(schedule_external_send(j->mls->crypto, j->own.suite, &j->mls->random,
+                               external_pub, &kem_output, &d->external_init));
+    p.kem_output = buf_bytes(&kem_output);
+    return draft_take(d, &p);
+}
+
+static enum err take_psks(struct joining *j, struct draft *d)
+{
+    const struct sotto_external_join *ask = j->ask;
+    for (size_t i = 0; i < ask->psks.count; i++) {
+        const struct sotto_psk *psk = &ask->psks.items[i];
+        struct psk_id id = {.type = PSK_EXTERNAL, .id = bytes_in(psk->id)};
+        TRY(group_offer_psk(j->group, id.id, bytes_in(psk->key)));
+        TRY(draft_take_psk(j->group, d, &id));
+    }
+    for (size_t i = 0; i < ask->resumption_count; i++) {
+        struct psk_id id = group_resumption_id(j->group, &ask->resumptions[i]);
+        TRY(group_offer_from(j->group, ask->groups, &id));
+        TRY(draft_take_psk(j->group, d, &id));
+    }
+    return OK;
+}
+
+/* Sits down on the leftmost blank leaf of the new tree, with the leaf of a
+ * KeyPackage, which the path then replaces. */
+static enum err take_seat(struct joining *j, struct draft *d)
+{
+    struct epoch *e = &j->group->epoch;
+    struct epoch *next = &d->staged->next;
+
+    TRY(tree_add(j->mls->crypto, next->tree, &j->own.key_package.leaf,
+                 &e->keys.leaf));
+    secret_copy(&e->keys.key[0], &j->own.encryption_key);
+    return members_check(next->tree, d->changes.extensions);
+}
+
+static enum err commit(struct joining *j, const struct sotto_commit *ask,
+                       struct buf *out_message)
+{
+    struct sotto_group *g = j->group;
+    CLEANUP(draft_clear) struct draft d = draft_new(g, ask);
+
+    d.committer = (struct sender){.type = SENDER_NEW_MEMBER_COMMIT};
+    TRY(staged_new(g, &d.staged));
+    TRY(take_external_init(j, &d));
+    TRY(take_psks(j, &d));
+    TRY(draft_collect(g, &d));
+    TRY(take_seat(j, &d));
+    TRY(draft_build(g, &d));
+    struct authenticated_content ac = draft_content(g, &d);
+    TRY(draft_complete(g, &d, &ac));
+    TRY(framing_write_public(j->mls->crypto, g->epoch.suite, NULL, &ac,
+                             buf_bytes(&g->epoch.context), out_message));
+    TRY(epoch_open_ratchets(j->mls->crypto, &d.staged->next));
+    epoch_move(&g->epoch, &d.staged->next);
+    return OK;
+}
+
+enum err group_join_external(struct sotto_mls *mls,
+                             const struct sotto_external_join *join,
+                             struct buf *out_message, struct sotto_group **out)
+{
+    CLEANUP(joining_clear) struct joining j = {.mls = mls, .ask = join};
+    uint32_t old_leaf = 0;
+
+    TRY(group_info_message_read(bytes_in(join->group_info), &j.info));
+    TRY(key_package_make(mls, join->identity, &j.own));
+    TRY(group_new(mls, j.own.suite, &j.group));
+    TRY(enter_old_epoch(&j));
+    if (join->resync)
+        TRY(find_old_leaf(&j, &old_leaf));
+    struct sotto_commit ask = {.removes = &old_leaf,
+                               .remove_count = join->resync ? 1 : 0,
+                               .app_proposals = join->app_proposals,
+                               .app_proposal_count = join->app_proposal_count,
+                               .authenticated_data = join->authenticated_data,
+                               .public_message = true};
+    TRY(commit(&j, &ask, out_message));
+    *out = j.group;
+    j.group = NULL; /* handed over */
+    return OK;
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Joining by an external commit (RFC 9420, section 12.4.3.2). */
+#include "mls/world.h"
+
+#include "test.h"
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define SUITE_1 1U /* X25519, AES-128, SHA-256, Ed25519: the fastest */
+
+static bool same(struct sotto_bytes a, struct sotto_bytes b)
+{
+    return bytes_equal((struct bytes){a.data, a.len},
+                       (struct bytes){b.data, b.len});
+}
+
+/* A joiner, and what it was given. */
+struct joiner {
+    struct sotto_identity identity;
+    struct sotto_buf info, tree, message;
+    struct sotto_group *group;
+};
+
+static void joiner_clear(struct joiner *j)
+{
+    sotto_buf_free(&j->info);
+    sotto_buf_free(&j->tree);
+    sotto_buf_free(&j->message);
+    sotto_group_free(&j->group);
+}
+
+/* Member i joins with what member `by` gives it; the rest of `ask` is there. */
+static enum sotto_err join(struct world *w, size_t i, size_t by, bool with_tree,
+                           struct sotto_external_join *ask, struct joiner *j)
+{
+    struct sotto_group *g = w->member[by].group;
+    joiner_clear(j);
+    j->identity = world_identity(w, i);
+    enum sotto_err err = sotto_group_info(g, with_tree, &j->info);
+    if (err == SOTTO_OK && !with_tree)
+        err = sotto_group_ratchet_tree(g, &j->tree);
+    if (err != SOTTO_OK)
+        return err;
+    ask->identity = &j->identity;
+    ask->group_info = view_of(&j->info);
+    ask->ratchet_tree = view_of(&j->tree);
+    return sotto_group_join_external(w->mls, ask, &j->message, &j->group);
+}
+
+/* The others take the commit, and the joiner is member i. */
+static enum sotto_err arrive(struct world *w, size_t i, struct joiner *j)
+{
+    enum sotto_err err = world_spread(w, view_of(&j->message));
+    sotto_group_free(&w->member[i].group);
+    memory_store_clear(&w->member[i].store);
+    w->member[i].group = j->group;
+    j->group = NULL;
+    return err;
+}
+
+static bool reload_all(struct world *w)
+{
+    for (size_t i = 0; i < WORLD_MAX; i++)
+        if (w->member[i].group != NULL && world_reload(w, i) != SOTTO_OK)
+            return false;
+    return true;
+}
+
+/* Everybody commits once, and is followed by all. */
+static bool works(struct world *w)
+{
+    struct sotto_commit ask = {0};
+    for (size_t i = 0; i < WORLD_MAX; i++)
+        if (w->member[i].group != NULL &&
+            (world_commit(w, i, &ask, NULL, 0) != SOTTO_OK || !world_agrees(w)))
+            return false;
+    return world_agrees(w);
+}
+
+static void a_stranger_joins_and_all_agree(void)
+{
+    struct sotto_suite suite;
+    for (size_t s = 0; sotto_suite_at(s, &suite) == SOTTO_OK; s++) {
+        CLEANUP(world_close) struct world w = {0};
+        CLEANUP(joiner_clear) struct joiner j = {0};
+        CHECK(world_three(&w, suite.id, s));
+        for (size_t i = 3; i < 7; i++) {
+            struct sotto_external_join ask = {.now = 1500};
+            CHECK_UINT(join(&w, i, i - 1, i % 2 == 0, &ask, &j), SOTTO_OK);
+            CHECK(reload_all(&w));
+            CHECK_UINT(arrive(&w, i, &j), SOTTO_OK);
+            CHECK(world_agrees(&w));
+            CHECK(reload_all(&w));
+        }
+        CHECK_UINT(world_in_group(&w), 7);
+        CHECK(works(&w));
+    }
+}
+
+/* Its state was lost; the old leaf goes, and the new one is the leftmost. */
+static void a_member_takes_the_place_of_its_old_leaf(void)
+{
+    for (size_t who = 0; who < 5; who++) {
+        CLEANUP(world_close) struct world w = {0};
+        CLEANUP(joiner_clear) struct joiner j = {0};
+        struct sotto_external_join ask = {.resync = true};
+        enum sotto_outcome outcome = 0;
+        CHECK_UINT(world_open(&w, SUITE_1, who), SOTTO_OK);
+        CHECK_UINT(world_found(&w, 0), SOTTO_OK);
+        CHECK_UINT(world_add(&w, 0, 1, 5), SOTTO_OK);
+        CHECK(works(&w));
+        CHECK_UINT(join(&w, who, (who + 1) % 5, true, &ask, &j), SOTTO_OK);
+        CHECK_UINT(sotto_group_own_leaf(j.group), who);
+        struct sotto_group *old = w.member[who].group;
+        w.member[who].group = NULL;
+        CHECK_UINT(arrive(&w, who, &j), SOTTO_OK);
+        CHECK_UINT(world_in_group(&w), 5);
+        CHECK(works(&w));
+
+        struct sotto_group *new = w.member[who].group;
+        w.member[who].group = old;
+        CHECK_UINT(world_take(&w, who, view_of(&j.message), &outcome),
+                   SOTTO_OK);
+        CHECK_UINT(outcome, SOTTO_COMMIT);
+        CHECK(!sotto_group_active(old));
+        sotto_group_free(&w.member[who].group);
+        w.member[who].group = new;
+    }
+}
+
+static void an_old_leaf_with_another_key_is_named(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    const uint32_t old = 1;
+    const uint32_t nobody = 9;
+    struct sotto_external_join ask = {.resync = true};
+    CHECK(world_three(&w, SUITE_1, 4));
+    CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_ERR_NOTFOUND);
+    ask.old_leaf = &nobody;
+    CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_ERR_INVALID);
+    ask.old_leaf = &old;
+    CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(arrive(&w, 7, &j), SOTTO_OK);
+    CHECK(w.member[1].group == NULL);
+    CHECK_UINT(world_in_group(&w), 3);
+    CHECK(works(&w));
+}
+
+static struct sotto_change change_at(const struct sotto_staged *staged,
+                                     size_t i, enum sotto_change_kind kind)
+{
+    struct sotto_change c = {0};
+    bool ok = sotto_staged_change(staged, i, &c) == SOTTO_OK && c.kind == kind;
+    return ok ? c : (struct sotto_change){0};
+}
+
+static void what_is_staged_says_that_it_is_external(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    CLEANUP(sotto_result_free) struct sotto_result r = {0};
+    const uint32_t old = 2;
+    struct sotto_app_proposal app = {7, text_of("agreed")};
+    struct sotto_external_join ask = {.resync = true,
+                                      .old_leaf = &old,
+                                      .app_proposals = &app,
+                                      .app_proposal_count = 1,
+                                      .authenticated_data = text_of("hello")};
+    CHECK(world_three(&w, SUITE_1, 5));
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(sotto_group_process(w.member[0].group, view_of(&j.message), &r),
+               SOTTO_OK);
+    CHECK_UINT(r.outcome, SOTTO_COMMIT);
+    CHECK_UINT(r.sender_kind, SOTTO_SENDER_NEW_MEMBER_COMMIT);
+    CHECK_UINT(r.sender, 2);
+    CHECK(same(view_of(&r.authenticated_data), text_of("hello")));
+    CHECK(sotto_staged_external(r.staged));
+    CHECK(sotto_staged_has_path(r.staged));
+    CHECK_UINT(sotto_staged_committer(r.staged), 2);
+
+    struct sotto_change c = change_at(r.staged, 0, SOTTO_CHANGE_EXTERNAL_INIT);
+    CHECK(same(c.after.identity, j.identity.identity));
+    CHECK_UINT(c.leaf, 2);
+    c = change_at(r.staged, 1, SOTTO_CHANGE_REMOVE);
+    CHECK_UINT(c.by_kind, SOTTO_SENDER_NEW_MEMBER_COMMIT);
+    CHECK_UINT(c.before.identity.data[0], 'C');
+    c = change_at(r.staged, 2, SOTTO_CHANGE_APP);
+    CHECK(same(c.data, text_of("agreed")));
+    c = change_at(r.staged, 3, SOTTO_CHANGE_PATH);
+    CHECK_UINT(c.by, 2);
+    CHECK(c.before.identity.data == NULL && c.after.identity.data[0] == 'D');
+    uint64_t epoch = sotto_group_epoch(w.member[0].group);
+    sotto_staged_free(&r.staged);
+    CHECK_UINT(sotto_group_epoch(w.member[0].group), epoch);
+}
+
+static void psks_prove_an_earlier_membership(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    struct sotto_psk psk = {text_of("id"), text_of("a shared key")};
+    CHECK(world_three(&w, SUITE_1, 6));
+    CHECK(works(&w));
+    struct sotto_group *old = w.member[2].group;
+    const struct sotto_group *const groups[] = {old};
+    struct sotto_resumption past = {.epoch = sotto_group_epoch(old) - 1};
+    struct sotto_external_join ask = {.resync = true,
+                                      .psks = {&psk, 1},
+                                      .resumptions = &past,
+                                      .resumption_count = 1};
+    CHECK_UINT(join(&w, 2, 0, true, &ask, &j), SOTTO_ERR_NOTFOUND);
+    ask.groups = (struct sotto_group_list){groups, 1};
+    CHECK_UINT(join(&w, 2, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(world_outcome(&w, 1, &j.message), SOTTO_CANNOT_APPLY);
+    CHECK_UINT(sotto_group_offer_psk(w.member[0].group, psk), SOTTO_OK);
+    CHECK_UINT(sotto_group_offer_psk(w.member[1].group, psk), SOTTO_OK);
+    CHECK_UINT(arrive(&w, 2, &j), SOTTO_OK);
+    CHECK(works(&w));
+}
+
+static void of_racing_joiners_the_first_wins(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner first = {0};
+    CLEANUP(joiner_clear) struct joiner second = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    struct sotto_external_join ask = {0};
+    struct sotto_commit commit = {0};
+    CHECK(world_three(&w, SUITE_1, 7));
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &first), SOTTO_OK);
+    CHECK_UINT(join(&w, 4, 0, true, &ask, &second), SOTTO_OK);
+    CHECK_UINT(sotto_group_commit(w.member[1].group, &commit, &out), SOTTO_OK);
+    CHECK_UINT(arrive(&w, 3, &first), SOTTO_OK);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_UINT(world_outcome(&w, i, &second.message), SOTTO_TOO_OLD);
+        CHECK_UINT(world_outcome(&w, i, &first.message), SOTTO_TOO_OLD);
+        CHECK_UINT(world_outcome(&w, i, &out.message), SOTTO_TOO_OLD);
+    }
+    CHECK(!sotto_group_has_pending(w.member[1].group));
+    CHECK_UINT(join(&w, 4, 3, true, &ask, &second), SOTTO_OK);
+    CHECK_UINT(arrive(&w, 4, &second), SOTTO_OK);
+    CHECK(works(&w));
+}
+
+static void refuses_what_the_members_would_refuse(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    struct sotto_external_join ask = {.now = 1500};
+    CHECK(world_three(&w, SUITE_1, 8));
+    CHECK_UINT(join(&w, 1, 0, true, &ask, &j), SOTTO_ERR_INVALID); /* is in */
+    ask.now = 5000;
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_ERR_INVALID);
+    ask.now = 0;
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_OK);
+    sotto_group_free(&j.group);
+    struct sotto_identity id = j.identity;
+    ask.identity = &id;
+    id.extension_type_count = 0; /* the group has one that it lacks */
+    CHECK_UINT(sotto_group_join_external(w.mls, &ask, &j.message, &j.group),
+               SOTTO_ERR_INVALID);
+    id.extension_type_count = 1;
+    id.suite = 3; /* also Ed25519 */
+    CHECK_UINT(sotto_group_join_external(w.mls, &ask, &j.message, &j.group),
+               SOTTO_ERR_INVALID);
+    id.suite = SUITE_1;
+    sotto_buf_free(&j.info);
+    CHECK_UINT(sotto_group_info(w.member[0].group, false, &j.info), SOTTO_OK);
+    ask.group_info = view_of(&j.info);
+    CHECK_UINT(sotto_group_join_external(w.mls, &ask, &j.message, &j.group),
+               SOTTO_ERR_NOTFOUND); /* no tree */
+    ask.group_info = view_of(&w.member[1].key_package);
+    CHECK_UINT(sotto_group_join_external(w.mls, &ask, &j.message, &j.group),
+               SOTTO_ERR_INVALID);
+}
+
+static void a_mutated_group_info_is_refused(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    struct sotto_external_join ask = {0};
+    struct sotto_group_info_view v;
+    CHECK(world_three(&w, SUITE_1, 9));
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(sotto_group_info_inspect(view_of(&j.info), &v), SOTTO_OK);
+    CHECK_UINT(v.suite, SUITE_1);
+    CHECK(same(v.group_id, text_of("group id")));
+    CHECK_UINT(v.epoch, 1);
+    CHECK_UINT(v.signer, 0);
+    CHECK_UINT(v.external_pub.len, 32);
+    CHECK(v.ratchet_tree.len > 0 && v.group_extensions.len > 0);
+    sotto_group_free(&j.group);
+    sotto_buf_free(&j.message);
+    for (size_t at = 0; at < j.info.len; at++) {
+        j.info.data[at] ^= 0x41;
+        CHECK(sotto_group_join_external(w.mls, &ask, &j.message, &j.group) !=
+              SOTTO_OK);
+        j.info.data[at] ^= 0x41;
+        ask.group_info.len = at;
+        CHECK(sotto_group_join_external(w.mls, &ask, &j.message, &j.group) !=
+              SOTTO_OK);
+        CHECK(sotto_group_info_inspect(ask.group_info, &v) != SOTTO_OK);
+        ask.group_info.len = j.info.len;
+    }
+}
+
+static void a_mutated_external_commit_changes_nothing(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    struct sotto_external_join ask = {.resync = true};
+    CHECK(world_three(&w, SUITE_1, 10));
+    CHECK_UINT(join(&w, 2, 0, true, &ask, &j), SOTTO_OK);
+    uint64_t epoch = sotto_group_epoch(w.member[1].group);
+    for (size_t at = 0; at < j.message.len; at++) {
+        enum sotto_outcome outcome = 0;
+        j.message.data[at] ^= 0x41;
+        enum sotto_err err = world_take(&w, 1, view_of(&j.message), &outcome);
+        CHECK(err != SOTTO_OK ||
+              (outcome != SOTTO_COMMIT && outcome != SOTTO_CANNOT_APPLY));
+        j.message.data[at] ^= 0x41;
+        struct sotto_bytes cut = {j.message.data, at};
+        CHECK(world_take(&w, 1, cut, &outcome) != SOTTO_OK);
+        CHECK_UINT(sotto_group_epoch(w.member[1].group), epoch);
+    }
+    CHECK_UINT(world_outcome(&w, 2, &j.message), SOTTO_COMMIT);
+    CHECK(!sotto_group_active(w.member[2].group));
+    sotto_group_free(&w.member[2].group);
+    CHECK_UINT(arrive(&w, 2, &j), SOTTO_OK);
+    CHECK(works(&w));
+}
+
+static const struct test tests[] = {
+    TEST(a_stranger_joins_and_all_agree),
+    TEST(a_member_takes_the_place_of_its_old_leaf),
+    TEST(an_old_leaf_with_another_key_is_named),
+    TEST(what_is_staged_says_that_it_is_external),
+    TEST(psks_prove_an_earlier_membership),
+    TEST(of_racing_joiners_the_first_wins),
+    TEST(refuses_what_the_members_would_refuse),
+    TEST(a_mutated_group_info_is_refused),
+    TEST(a_mutated_external_commit_changes_nothing),
+};
+TEST_MAIN(tests)
