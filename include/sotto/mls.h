@@ -474,6 +474,16 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_offer_resumption(struct sotto_group *group,
                              const struct sotto_group *from, uint64_t epoch);
 
+/* Kinds of senders (RFC 9420, section 6). */
+enum sotto_sender {
+    SOTTO_SENDER_MEMBER = 1,          /* named by its leaf */
+    SOTTO_SENDER_EXTERNAL,            /* by its place in external_senders */
+    SOTTO_SENDER_NEW_MEMBER_PROPOSAL, /* asks to be added: anybody can, so it
+                                         is for the caller to judge */
+    SOTTO_SENDER_NEW_MEMBER_COMMIT,   /* joins by its own commit: anybody with
+                                         a GroupInfo can; its new leaf */
+};
+
 /* ---- Sending ----------------------------------------------------------- */
 
 /* Encrypts an application message (a PrivateMessage). `authenticated_data` is
@@ -514,8 +524,12 @@ struct sotto_commit {
     size_t psk_count;
     const struct sotto_resumption *resumptions; /* PSKs too */
     size_t resumption_count;
-    bool use_pending;                     /* by reference: what
-                                             process() gave as proposals */
+    bool use_pending;             /* by reference: what
+                                     process() gave as proposals, but
+                                     for those of new members (anybody
+                                     can make one) and a ReInit */
+    const struct sotto_ref *refs; /* by reference: these */
+    size_t ref_count;
     bool no_path;                         /* leave the path out where section
                                              12.4 allows it (adds only) */
     const struct sotto_leaf_change *leaf; /* NULL: only fresh keys */
@@ -596,6 +610,46 @@ sotto_group_propose(struct sotto_group *group,
                     const struct sotto_proposal *proposal,
                     struct sotto_buf *out);
 
+/*
+ * Proposals from outside the group (RFC 9420, section 12.1.8), as
+ * PublicMessages. An *external sender* is one that the group lists in its
+ * external_senders extension; a *new member* proposes that itself be added, and
+ * anybody can: process() gives such a proposal, and only a commit that names it
+ * (sotto_commit.refs) takes it in.
+ */
+#define SOTTO_EXTENSION_EXTERNAL_SENDERS 0x0005U
+
+/* Encodes the data of an external_senders extension (RFC 9420, section
+ * 12.1.8.1), which does not hold the suites: they are the group's. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_external_senders_encode(const struct sotto_credential *senders,
+                              size_t count, struct sotto_buf *out);
+/* Reads the i-th sender in it, with suite 0; SOTTO_ERR_NOTFOUND past the last.
+ * The views are into `data`. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_external_sender_at(struct sotto_bytes data, uint32_t i,
+                         struct sotto_credential *out);
+
+struct sotto_outsider {
+    uint16_t suite; /* of the group, as are the next two */
+    struct sotto_bytes group_id;
+    uint64_t epoch;
+    enum sotto_sender
+        kind;       /* SOTTO_SENDER_EXTERNAL, or …_NEW_MEMBER_PROPOSAL */
+    uint32_t index; /* in external_senders */
+    struct sotto_bytes signature_private; /* of the external sender, or of the
+                                             KeyPackage that it adds */
+};
+
+/* Makes a proposal from outside. Of the kinds, an external sender may use add,
+ * remove, extensions, app, PSK, resumption (that names its group) and reinit; a
+ * new member, add. What depends on the group's state is not checked, since the
+ * author need not know it. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_outsider_propose(struct sotto_mls *mls, const struct sotto_outsider *from,
+                       const struct sotto_proposal *proposal,
+                       struct sotto_buf *out);
+
 /* ---- Receiving --------------------------------------------------------- */
 
 /*
@@ -637,16 +691,6 @@ enum sotto_outcome {
 };
 
 struct sotto_staged;
-
-/* Kinds of senders (RFC 9420, section 6). */
-enum sotto_sender {
-    SOTTO_SENDER_MEMBER = 1,          /* named by its leaf */
-    SOTTO_SENDER_EXTERNAL,            /* by its place in external_senders */
-    SOTTO_SENDER_NEW_MEMBER_PROPOSAL, /* asks to be added: anybody can, so it
-                                         is for the caller to judge */
-    SOTTO_SENDER_NEW_MEMBER_COMMIT,   /* joins by its own commit: anybody with
-                                         a GroupInfo can; its new leaf */
-};
 
 struct sotto_result {
     enum sotto_outcome outcome;

@@ -588,6 +588,7 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
         (commit->app_proposals == NULL && commit->app_proposal_count > 0) ||
         (commit->psks == NULL && commit->psk_count > 0) ||
         (commit->resumptions == NULL && commit->resumption_count > 0) ||
+        (commit->refs == NULL && commit->ref_count > 0) ||
         bad(commit->authenticated_data) || bad_change(commit->leaf))
         return SOTTO_ERR_USAGE;
     return err_out(group_commit(group, commit, out));
@@ -612,17 +613,82 @@ void sotto_group_drop_pending(struct sotto_group *group)
     group->pending_dirty = true;
 }
 
+static bool bad_proposal(const struct sotto_proposal *p)
+{
+    return p == NULL || bad(p->key_package) || bad(p->authenticated_data) ||
+           bad(p->app.data) || bad(p->psk_id) || bad(p->resumption.group_id) ||
+           bad_change(p->change);
+}
+
 enum sotto_err sotto_group_propose(struct sotto_group *group,
                                    const struct sotto_proposal *proposal,
                                    struct sotto_buf *out)
 {
-    if (group == NULL || proposal == NULL || out == NULL ||
-        bad(proposal->key_package) || bad(proposal->authenticated_data) ||
-        bad(proposal->app.data) || bad(proposal->psk_id) ||
-        bad(proposal->resumption.group_id) || bad_change(proposal->change))
+    if (group == NULL || bad_proposal(proposal) || out == NULL)
         return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
     enum err err = group_propose(group, proposal, &message);
+    if (err == OK)
+        buf_give(&message, out);
+    return err_out(err);
+}
+
+static enum err senders_encode(const struct sotto_credential *senders,
+                               size_t count, struct buf *out)
+{
+    struct writer w = writer_to(out);
+    size_t start = writer_enter(&w);
+    for (size_t i = 0; i < count; i++) {
+        struct external_sender s = {
+            bytes_in(senders[i].signature_key),
+            {senders[i].type, bytes_in(senders[i].identity)}};
+        external_sender_write(&w, &s);
+    }
+    writer_leave(&w, start);
+    return writer_finish(&w);
+}
+
+enum sotto_err
+sotto_external_senders_encode(const struct sotto_credential *senders,
+                              size_t count, struct sotto_buf *out)
+{
+    if ((senders == NULL && count > 0) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf data = buf_new(MLS_MESSAGE_MAX);
+    enum err err = senders_encode(senders, count, &data);
+    if (err == OK)
+        buf_give(&data, out);
+    return err_out(err);
+}
+
+enum sotto_err sotto_external_sender_at(struct sotto_bytes data, uint32_t i,
+                                        struct sotto_credential *out)
+{
+    struct external_sender s = {0};
+    if (bad(data) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    enum err err = external_sender_at(bytes_in(data), i, &s);
+    if (err == OK)
+        *out = (struct sotto_credential){
+            .type = s.credential.type,
+            .identity = bytes_out(s.credential.body),
+            .signature_key = bytes_out(s.signature_key)};
+    return err_out(err);
+}
+
+enum sotto_err sotto_outsider_propose(struct sotto_mls *mls,
+                                      const struct sotto_outsider *from,
+                                      const struct sotto_proposal *proposal,
+                                      struct sotto_buf *out)
+{
+    if (mls == NULL || from == NULL || bad(from->group_id) ||
+        from->signature_private.len == 0 || bad(from->signature_private) ||
+        (from->kind != SOTTO_SENDER_EXTERNAL &&
+         from->kind != SOTTO_SENDER_NEW_MEMBER_PROPOSAL) ||
+        bad_proposal(proposal) || out == NULL)
+        return SOTTO_ERR_USAGE;
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    enum err err = outsider_propose(mls, from, proposal, &message);
     if (err == OK)
         buf_give(&message, out);
     return err_out(err);

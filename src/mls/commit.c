@@ -67,7 +67,8 @@ static enum err take_psks(const struct sotto_group *g, struct draft *d)
         TRY(draft_take_psk(g, d, &id));
     }
     for (size_t i = 0; i < ask->resumption_count; i++) {
-        struct psk_id id = group_resumption_id(g, &ask->resumptions[i]);
+        struct psk_id id =
+            resumption_id(g->epoch.fields.group_id, &ask->resumptions[i]);
         TRY(draft_take_psk(g, d, &id));
     }
     return OK;
@@ -214,7 +215,7 @@ static enum err fits(const struct sotto_group *g, const struct draft *d,
     enum err err = proposals_apply(&scope, &l, fork, &ch);
     if (err == ERR_NOMEM || err == ERR_IO)
         return err;
-    *out = err == OK && !ch.ends_group;
+    *out = err == OK;
     return OK;
 }
 
@@ -230,6 +231,26 @@ static enum err take_reference(struct draft *d,
                              &cached->sender, true);
 }
 
+static bool asked_for(const struct draft *d,
+                      const struct cached_proposal *cached)
+{
+    for (size_t i = 0; i < d->ask->ref_count; i++) {
+        const struct sotto_ref *ref = &d->ask->refs[i];
+        if (bytes_equal((struct bytes){ref->data, ref->len},
+                        digest_bytes(&cached->ref)))
+            return true;
+    }
+    return false;
+}
+
+/* Anybody can propose to be added, and a ReInit ends the group: these are taken
+ * in when they are asked for only. */
+static bool needs_asking(const struct cached_proposal *cached)
+{
+    return cached->sender.type == SENDER_NEW_MEMBER_PROPOSAL ||
+           cached_is(cached, PROPOSAL_REINIT);
+}
+
 static enum err pick(const struct sotto_group *g, struct draft *d,
                      struct picks *picks, size_t i)
 {
@@ -237,7 +258,7 @@ static enum err pick(const struct sotto_group *g, struct draft *d,
     bool ok = false;
     uint32_t leaf = 0;
 
-    if (cached->own_unseen || picks->in[i])
+    if (cached->own_unseen || picks->in[i] || needs_asking(cached))
         return OK;
     if (changed_leaf(cached, &leaf) && leaf_taken(g, d, picks, leaf))
         return OK;
@@ -246,6 +267,22 @@ static enum err pick(const struct sotto_group *g, struct draft *d,
         return OK;
     picks->in[i] = 1;
     return take_reference(d, cached);
+}
+
+/* What was asked for has to fit: the whole list shows whether it does. */
+static enum err pick_asked(const struct sotto_group *g, struct draft *d,
+                           struct picks *picks)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < picks->count; i++) {
+        const struct cached_proposal *cached = &g->proposals[i];
+        if (cached->own_unseen || !asked_for(d, cached))
+            continue;
+        picks->in[i] = 1;
+        found++;
+        TRY(take_reference(d, cached));
+    }
+    return found == d->ask->ref_count ? OK : ERR_NOTFOUND;
 }
 
 static enum err pick_type(const struct sotto_group *g, struct draft *d,
@@ -259,31 +296,34 @@ static enum err pick_type(const struct sotto_group *g, struct draft *d,
 
 /* "A Remove is preferred to an Update, and the newest Update to older ones"
  * (section 12.2), and a SelfRemove to both; removes go first so that an Add of
- * the same client fits, and a ReInit fits only where nothing else does. */
+ * the same client fits. */
 static enum err take_cached(const struct sotto_group *g, struct draft *d)
 {
     CLEANUP(picks_clear) struct picks picks = {0};
-    if (g->proposal_count == 0)
+    if (!d->ask->use_pending && d->ask->ref_count == 0)
         return OK;
+    if (g->proposal_count == 0)
+        return d->ask->ref_count == 0 ? OK : ERR_NOTFOUND;
     picks.in = mem_alloc(g->proposal_count);
     if (picks.in == NULL)
         return ERR_NOMEM;
     picks.count = g->proposal_count;
 
+    TRY(pick_asked(g, d, &picks));
+    if (!d->ask->use_pending)
+        return OK;
     TRY(pick_type(g, d, &picks, PROPOSAL_SELF_REMOVE));
     TRY(pick_type(g, d, &picks, PROPOSAL_REMOVE));
     for (size_t i = picks.count; i-- > 0;)
-        if (!cached_is(&g->proposals[i], PROPOSAL_REINIT))
-            TRY(pick(g, d, &picks, i));
-    return pick_type(g, d, &picks, PROPOSAL_REINIT);
+        TRY(pick(g, d, &picks, i));
+    return OK;
 }
 
 enum err draft_collect(const struct sotto_group *g, struct draft *d)
 {
     struct proposal_scope scope = scope_of(g, d);
     TRY(take_asked(g, d));
-    if (d->ask->use_pending)
-        TRY(take_cached(g, d));
+    TRY(take_cached(g, d));
     TRY(proposal_list_parse(&d->staged->list));
     TRY(proposals_apply(&scope, &d->staged->list, d->staged->next.tree,
                         &d->changes));

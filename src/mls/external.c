@@ -78,7 +78,8 @@ static enum err take_psks(struct joining *j, struct draft *d)
         TRY(draft_take_psk(j->group, d, &id));
     }
     for (size_t i = 0; i < ask->resumption_count; i++) {
-        struct psk_id id = group_resumption_id(j->group, &ask->resumptions[i]);
+        struct psk_id id =
+            resumption_id(j->info.context.group_id, &ask->resumptions[i]);
         TRY(group_offer_from(j->group, ask->groups, &id));
         TRY(draft_take_psk(j->group, d, &id));
     }
@@ -143,4 +144,52 @@ enum err group_join_external(struct sotto_mls *mls,
     *out = j.group;
     j.group = NULL; /* handed over */
     return OK;
+}
+
+/* ---- Proposals ---- */
+
+static enum err proposal_body(const struct proposal_case *at,
+                              enum sender_type sender,
+                              const struct sotto_proposal *p, struct buf *out)
+{
+    CLEANUP(buf_clear) struct buf scratch = buf_new(MLS_MESSAGE_MAX);
+    struct proposal proposal = {0};
+
+    TRY(proposal_fill(at, p, &scratch, &proposal));
+    if (!proposal_may_come_from(proposal.type, sender))
+        return ERR_INVALID;
+    struct writer w = writer_to(out);
+    proposal_write(&w, &proposal);
+    return writer_finish(&w);
+}
+
+enum err outsider_propose(struct sotto_mls *mls,
+                          const struct sotto_outsider *from,
+                          const struct sotto_proposal *p, struct buf *out)
+{
+    const struct suite *s = suite_find(from->suite);
+    if (s == NULL)
+        return ERR_NOTFOUND;
+    CLEANUP(secret_clear) struct secret key = {0};
+    CLEANUP(buf_clear) struct buf body = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
+    struct proposal_case at = {mls, s, bytes_in(from->group_id)};
+    struct sender sender = {.type = (enum sender_type)from->kind};
+
+    if (sender.type == SENDER_EXTERNAL)
+        sender.index = from->index;
+    TRY(secret_set(&key, bytes_in(from->signature_private)));
+    TRY(proposal_body(&at, sender.type, p, &body));
+    struct authenticated_content ac = {
+        .wire_format = WIRE_PUBLIC_MESSAGE,
+        .content = {.group_id = at.group_id,
+                    .epoch = from->epoch,
+                    .sender = sender,
+                    .authenticated_data = bytes_in(p->authenticated_data),
+                    .type = CONTENT_PROPOSAL,
+                    .body = buf_bytes(&body)}};
+    TRY(framing_sign(mls->crypto, s, &key, &ac, (struct bytes){0}, &signature));
+    ac.auth.signature = buf_bytes(&signature);
+    return framing_write_public(mls->crypto, s, NULL, &ac, (struct bytes){0},
+                                out);
 }

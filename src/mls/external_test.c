@@ -248,7 +248,6 @@ static void refuses_what_the_members_would_refuse(void)
 {
     CLEANUP(world_close) struct world w = {0};
     CLEANUP(joiner_clear) struct joiner j = {0};
-    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
     struct sotto_external_join ask = {.now = 1500};
     CHECK(world_three(&w, SUITE_1, 8));
     CHECK_UINT(join(&w, 1, 0, true, &ask, &j), SOTTO_ERR_INVALID); /* is in */

@@ -390,14 +390,14 @@ static enum err find_psk(const struct sotto_group *g, const struct psk_id *id,
                        : offered_psk(g, id, out);
 }
 
-struct psk_id group_resumption_id(const struct sotto_group *g,
-                                  const struct sotto_resumption *name)
+struct psk_id resumption_id(struct bytes own_group_id,
+                            const struct sotto_resumption *name)
 {
     return (struct psk_id){.type = PSK_RESUMPTION,
                            .usage = PSK_APPLICATION,
                            .group_id = name->group_id.len > 0
                                            ? bytes_in(name->group_id)
-                                           : g->epoch.fields.group_id,
+                                           : own_group_id,
                            .epoch = name->epoch};
 }
 

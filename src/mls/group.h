@@ -134,8 +134,8 @@ MUST_USE enum err group_offer_from(struct sotto_group *g,
                                    struct sotto_group_list groups,
                                    const struct psk_id *id);
 /* The id of a resumption PSK for the use of an application, but its nonce. */
-struct psk_id group_resumption_id(const struct sotto_group *g,
-                                  const struct sotto_resumption *name);
+struct psk_id resumption_id(struct bytes own_group_id,
+                            const struct sotto_resumption *name);
 /* Computes psk_secret from the PSK proposals of a list, in their order; an
  * empty secret when there are none. ERR_NOTFOUND: one is not known here. */
 MUST_USE enum err group_psk_secret(const struct sotto_group *g,
@@ -160,6 +160,17 @@ MUST_USE enum err group_write_message(struct sotto_group *g,
                                       size_t bucket, struct buf *out);
 MUST_USE enum err group_protect(struct sotto_group *g, const struct outgoing *o,
                                 struct buf *out);
+/* What a proposal is made for. */
+struct proposal_case {
+    struct sotto_mls *mls;
+    const struct suite *suite;
+    struct bytes group_id;
+};
+/* Fills a proposal as far as the state of the group plays no part in it;
+ * `scratch` holds what it borrows. ERR_INVALID for an update. */
+MUST_USE enum err proposal_fill(const struct proposal_case *at,
+                                const struct sotto_proposal *p,
+                                struct buf *scratch, struct proposal *out);
 MUST_USE enum err group_propose(struct sotto_group *g,
                                 const struct sotto_proposal *p,
                                 struct buf *out);

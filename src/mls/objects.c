@@ -490,14 +490,11 @@ void external_sender_write(struct writer *w, const struct external_sender *s)
     credential_write(w, &s->credential);
 }
 
-enum err external_sender_at(struct bytes extensions, uint32_t i,
+enum err external_sender_at(struct bytes data, uint32_t i,
                             struct external_sender *out)
 {
-    struct bytes data = {0};
-    if (!extensions_find(extensions, EXTENSION_EXTERNAL_SENDERS, &data))
-        return ERR_INVALID;
     struct reader r = reader_of(data);
-    (void)reader_enter(&r);
+    struct bytes after = reader_enter(&r);
     for (uint32_t k = 0; reader_more(&r); k++) {
         struct external_sender sender = {0};
         external_sender_read(&r, &sender);
@@ -506,5 +503,7 @@ enum err external_sender_at(struct bytes extensions, uint32_t i,
             return OK;
         }
     }
-    return ERR_INVALID;
+    reader_leave(&r, after);
+    TRY(reader_finish(&r));
+    return ERR_NOTFOUND;
 }

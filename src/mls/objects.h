@@ -219,6 +219,7 @@ struct external_sender {
 };
 void external_sender_read(struct reader *r, struct external_sender *s);
 void external_sender_write(struct writer *w, const struct external_sender *s);
-/* Finds the i-th sender in a list of extensions; ERR_INVALID: there is none. */
-MUST_USE enum err external_sender_at(struct bytes extensions, uint32_t i,
+/* Reads the i-th sender from the extension's data; ERR_NOTFOUND past the last.
+ */
+MUST_USE enum err external_sender_at(struct bytes data, uint32_t i,
                                      struct external_sender *out);

@@ -147,8 +147,11 @@ static enum err external_key(const struct sotto_group *g,
                              const struct incoming *in, struct bytes *out)
 {
     struct external_sender sender = {0};
-    TRY(external_sender_at(g->epoch.fields.extensions, in->sender.index,
-                           &sender));
+    struct bytes data = {0};
+    if (!extensions_find(g->epoch.fields.extensions, EXTENSION_EXTERNAL_SENDERS,
+                         &data) ||
+        external_sender_at(data, in->sender.index, &sender) != OK)
+        return ERR_INVALID;
     *out = sender.signature_key;
     return OK;
 }

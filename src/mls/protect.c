@@ -112,45 +112,47 @@ static enum err leaf_reread(struct bytes encoded, struct leaf_node *out)
     return reader_finish(&r);
 }
 
-static enum err fill_psk(const struct sotto_group *g, struct buf *nonce,
-                         struct proposal *out)
+static enum err fill_add(const struct proposal_case *at,
+                         const struct sotto_proposal *p, struct proposal *out)
+{
+    out->type = PROPOSAL_ADD;
+    TRY(key_package_message_read(bytes_in(p->key_package), &out->add));
+    if (p->now != 0 && !leaf_lives(&out->add.leaf, p->now))
+        return ERR_INVALID;
+    return key_package_check(at->mls, at->suite, &out->add);
+}
+
+static enum err fill_psk(const struct proposal_case *at, struct psk_id id,
+                         struct buf *nonce, struct proposal *out)
 {
     out->type = PROPOSAL_PSK;
-    TRY(buf_extend(nonce, g->epoch.suite->nh));
-    random_fill(&g->mls->random, nonce->data, nonce->len);
+    TRY(buf_extend(nonce, at->suite->nh));
+    random_fill(&at->mls->random, nonce->data, nonce->len);
+    out->psk = id;
     out->psk.nonce = buf_bytes(nonce);
     return OK;
 }
 
-/* Fills the proposal but its type; `scratch` holds what it borrows. */
-static enum err proposal_fill(struct sotto_group *g,
-                              const struct sotto_proposal *p,
-                              struct cached_proposal *cached,
-                              struct buf *scratch, struct proposal *out)
+enum err proposal_fill(const struct proposal_case *at,
+                       const struct sotto_proposal *p, struct buf *scratch,
+                       struct proposal *out)
 {
+    struct psk_id external = {.type = PSK_EXTERNAL, .id = bytes_in(p->psk_id)};
+
     switch (p->kind) {
     case SOTTO_PROPOSE_ADD:
-        out->type = PROPOSAL_ADD;
-        TRY(key_package_message_read(bytes_in(p->key_package), &out->add));
-        if (p->now != 0 && !leaf_lives(&out->add.leaf, p->now))
-            return ERR_INVALID;
-        return key_package_check(g->mls, g->epoch.suite, &out->add);
+        return fill_add(at, p, out);
     case SOTTO_PROPOSE_UPDATE:
-        out->type = PROPOSAL_UPDATE;
-        TRY(update_leaf(g, p->change, cached, scratch));
-        return leaf_reread(buf_bytes(scratch), &out->update);
+        break;
     case SOTTO_PROPOSE_REMOVE:
         out->type = PROPOSAL_REMOVE;
         out->remove = p->leaf;
-        return tree_leaf(g->epoch.tree, p->leaf) != NULL ? OK : ERR_NOTFOUND;
+        return OK;
     case SOTTO_PROPOSE_EXTENSIONS:
         out->type = PROPOSAL_GROUP_CONTEXT_EXTENSIONS;
         TRY(extension_list_encode(p->extensions, scratch));
         out->extensions = buf_bytes(scratch);
-        TRY(group_extensions_check(g->mls, g->epoch.suite,
-                                   g->epoch.fields.extensions,
-                                   out->extensions));
-        return members_check(g->epoch.tree, out->extensions);
+        return OK;
     case SOTTO_PROPOSE_APP:
         out->type = PROPOSAL_APP_EPHEMERAL;
         out->app_ephemeral =
@@ -158,17 +160,49 @@ static enum err proposal_fill(struct sotto_group *g,
         return OK;
     case SOTTO_PROPOSE_SELF_REMOVE:
         out->type = PROPOSAL_SELF_REMOVE;
-        return members_check_proposal(g->epoch.tree, out->type,
-                                      (struct leaf_set){0});
+        return OK;
     case SOTTO_PROPOSE_PSK:
-        out->psk =
-            (struct psk_id){.type = PSK_EXTERNAL, .id = bytes_in(p->psk_id)};
-        return fill_psk(g, scratch, out);
+        return fill_psk(at, external, scratch, out);
     case SOTTO_PROPOSE_RESUMPTION:
-        out->psk = group_resumption_id(g, &p->resumption);
-        return fill_psk(g, scratch, out);
+        return fill_psk(at, resumption_id(at->group_id, &p->resumption),
+                        scratch, out);
     }
     return ERR_INVALID;
+}
+
+/* Whether the group as it is could take the proposal in. */
+static enum err check_in_group(const struct sotto_group *g,
+                               const struct proposal *p)
+{
+    const struct epoch *e = &g->epoch;
+    switch (p->type) {
+    case PROPOSAL_REMOVE:
+        return tree_leaf(e->tree, p->remove) != NULL ? OK : ERR_NOTFOUND;
+    case PROPOSAL_GROUP_CONTEXT_EXTENSIONS:
+        TRY(group_extensions_check(g->mls, e->suite, e->fields.extensions,
+                                   p->extensions));
+        return members_check(e->tree, p->extensions);
+    case PROPOSAL_SELF_REMOVE:
+        return members_check_proposal(e->tree, p->type, (struct leaf_set){0});
+    default: /* a type may be no enumerator */
+        return OK;
+    }
+}
+
+static enum err fill_in_group(struct sotto_group *g,
+                              const struct sotto_proposal *p,
+                              struct cached_proposal *cached,
+                              struct buf *scratch, struct proposal *out)
+{
+    struct proposal_case at = {g->mls, g->epoch.suite,
+                               g->epoch.fields.group_id};
+    if (p->kind == SOTTO_PROPOSE_UPDATE) {
+        out->type = PROPOSAL_UPDATE;
+        TRY(update_leaf(g, p->change, cached, scratch));
+        return leaf_reread(buf_bytes(scratch), &out->update);
+    }
+    TRY(proposal_fill(&at, p, scratch, out));
+    return check_in_group(g, out);
 }
 
 static enum err proposal_encode(struct sotto_group *g,
@@ -178,7 +212,7 @@ static enum err proposal_encode(struct sotto_group *g,
     CLEANUP(buf_clear) struct buf scratch = buf_new(MLS_MESSAGE_MAX);
     struct proposal proposal = {0};
 
-    TRY(proposal_fill(g, p, cached, &scratch, &proposal));
+    TRY(fill_in_group(g, p, cached, &scratch, &proposal));
     struct writer w = writer_to(&cached->raw);
     proposal_write(&w, &proposal);
     return writer_finish(&w);
