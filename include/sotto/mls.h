@@ -355,7 +355,9 @@ struct sotto_join {
     struct sotto_bytes key_package_private; /* the matching one */
     struct sotto_bytes ratchet_tree;        /* when not in the Welcome */
     struct sotto_psk_list psks;             /* any that may be needed */
-    struct sotto_group_list groups;         /* the same, for resumption PSKs */
+    struct sotto_group_list groups; /* the same, for resumption PSKs, and to
+                                       compare with what follows from them */
+    bool members_unchecked;         /* as in struct sotto_link */
     uint64_t now; /* refuses a group with a leaf outside its lifetime (section
                      7.3); 0: no check, and members that were idle since they
                      were added keep nobody out */
@@ -363,9 +365,10 @@ struct sotto_join {
 
 /* Joins by a Welcome (RFC 9420, section 12.4.3.1), with every check of the
  * tree. That no other group of the caller has the same id is for the caller.
- * SOTTO_ERR_NOTFOUND: the Welcome is not for this KeyPackage, or needs a PSK or
- * a tree that is not given. Who is in the group is for the caller to judge,
- * before it uses the group. */
+ * SOTTO_ERR_NOTFOUND: the Welcome is not for this KeyPackage, or needs a PSK, a
+ * tree or a group that is not given. A Welcome to the group that a ReInit in
+ * `groups` announced is refused unless it is bound to that group. Who is in the
+ * group is for the caller to judge, before it uses the group. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_join(struct sotto_mls *mls, const struct sotto_join *join,
                  struct sotto_group **out);
@@ -415,8 +418,9 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err sotto_group_join_external(
     struct sotto_mls *mls, const struct sotto_external_join *join,
     struct sotto_buf *out_message, struct sotto_group **out);
 
-/* False once a commit that removed this member was merged: the group can then
- * only be looked at and freed. */
+/* False once a commit that removed this member, or a ReInit, was merged: the
+ * group can then only be looked at, joined from (see sotto_group_reinitialize()
+ * and sotto_join.groups) and freed. */
 SOTTO_API bool sotto_group_active(const struct sotto_group *group);
 
 /* The GroupContext's cipher suite (RFC 9420, section 8.1). */
@@ -510,6 +514,13 @@ struct sotto_leaf_change {
     size_t certificate_count;
 };
 
+/* What a group is to be replaced with (RFC 9420, section 12.1.5). */
+struct sotto_reinit {
+    struct sotto_bytes group_id;
+    uint16_t suite;
+    struct sotto_extension_list extensions;
+};
+
 /* What a commit does. All zero: a new path and nothing else (section 12.4). */
 struct sotto_commit {
     const struct sotto_bytes *adds; /* KeyPackages (MLSMessage) */
@@ -530,6 +541,8 @@ struct sotto_commit {
                                      can make one) and a ReInit */
     const struct sotto_ref *refs; /* by reference: these */
     size_t ref_count;
+    const struct sotto_reinit *reinit;    /* ends the group: nothing else goes
+                                             with it */
     bool no_path;                         /* leave the path out where section
                                              12.4 allows it (adds only) */
     const struct sotto_leaf_change *leaf; /* NULL: only fresh keys */
@@ -576,6 +589,7 @@ enum sotto_proposal_kind {
     SOTTO_PROPOSE_APP,
     SOTTO_PROPOSE_PSK,
     SOTTO_PROPOSE_RESUMPTION,
+    SOTTO_PROPOSE_REINIT,
     SOTTO_PROPOSE_SELF_REMOVE, /* to leave, at the next commit of another; as
                                   a PublicMessage, where all members support
                                   SOTTO_PROPOSAL_SELF_REMOVE */
@@ -591,6 +605,7 @@ struct sotto_proposal {
     struct sotto_app_proposal app;
     struct sotto_bytes psk_id;
     struct sotto_resumption resumption;
+    const struct sotto_reinit *reinit;
     struct sotto_bytes authenticated_data;
     bool public_message;
     size_t bucket;
@@ -741,7 +756,16 @@ enum sotto_change_kind {
     SOTTO_CHANGE_APP,        /* component, data */
     SOTTO_CHANGE_PSK,        /* data: the external PSK's id */
     SOTTO_CHANGE_RESUMPTION, /* data: the group_id; epoch */
+    SOTTO_CHANGE_REINIT,     /* reinit: the group ends */
     SOTTO_CHANGE_EXTERNAL_INIT, /* leaf, after: who joins by this commit */
+};
+
+/* A ReInit as others see it. */
+struct sotto_reinit_view {
+    struct sotto_bytes group_id;
+    uint16_t version; /* of MLS: 1 is all that there is */
+    uint16_t suite;
+    struct sotto_bytes extensions; /* encoded */
 };
 
 struct sotto_change {
@@ -756,6 +780,7 @@ struct sotto_change {
     uint16_t component;
     struct sotto_bytes data;
     uint64_t epoch;
+    struct sotto_reinit_view reinit;
 };
 
 /* Describes the i-th change, in the order of the commit's list with the path
@@ -793,6 +818,46 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_merge(struct sotto_group *group, struct sotto_staged **staged);
 /* Drops a staged commit; nothing is left of it. */
 SOTTO_API void sotto_staged_free(struct sotto_staged **staged);
+
+/* ---- Groups that follow from others ------------------------------------ */
+
+/* What a merged ReInit says about the group that is to follow (RFC 9420,
+ * section 11.2); SOTTO_ERR_NOTFOUND: there was none. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_reinit(const struct sotto_group *group,
+                   struct sotto_reinit_view *out);
+
+/* A group that is bound to an older one by a resumption PSK. Its members have
+ * to be those of the old one (reinit: all of them; branch: some of them). By
+ * default that means equal credentials; "according to the application", as with
+ * renewed certificates, it is for the caller to look. */
+struct sotto_link {
+    const struct sotto_group *from;
+    const struct sotto_identity *identity;
+    const struct sotto_bytes *adds; /* KeyPackages (MLSMessage) of the others */
+    size_t add_count;
+    bool members_unchecked; /* the caller compares the members */
+    bool tree_outside;
+    uint64_t now; /* as in struct sotto_commit */
+    /* Of a branch; a ReInit has said the same already. */
+    struct sotto_bytes group_id;
+    const struct sotto_extension_list *extensions; /* NULL: those of `from` */
+};
+
+/* Makes the group that a ReInit announced (RFC 9420, section 11.2), in epoch 1.
+ * `out_commit` holds no message, but the Welcome for the others, who give their
+ * `from` to sotto_group_join() as one of `groups`. SOTTO_ERR_STATE: `from` was
+ * not ended by a ReInit. SOTTO_ERR_INVALID: the others would refuse it. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_reinitialize(struct sotto_mls *mls, const struct sotto_link *link,
+                         struct sotto_commit_out *out_commit,
+                         struct sotto_group **out);
+/* Makes a subgroup in the same way (RFC 9420, section 11.3). SOTTO_ERR_STATE:
+ * `from` is not active. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_branch(struct sotto_mls *mls, const struct sotto_link *link,
+                   struct sotto_commit_out *out_commit,
+                   struct sotto_group **out);
 
 /* ---- Storing ----------------------------------------------------------- */
 

@@ -202,6 +202,7 @@ static enum err judge_change(struct client *c, struct conv *cv,
     case SOTTO_CHANGE_UPDATE:
     case SOTTO_CHANGE_PSK:
     case SOTTO_CHANGE_RESUMPTION:
+    case SOTTO_CHANGE_REINIT:
     case SOTTO_CHANGE_EXTERNAL_INIT:
         break;
     }

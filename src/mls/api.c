@@ -2,6 +2,7 @@
 /* The installed header, over the functions of the layer. */
 #include "mls/external.h"
 #include "mls/group_info.h"
+#include "mls/link.h"
 
 #include "base/mem.h"
 #include "crypto/entropy.h"
@@ -289,7 +290,12 @@ enum sotto_err sotto_group_create(struct sotto_mls *mls,
     if (mls == NULL || bad_identity(id) || bad(group_id) || out == NULL ||
         (extensions.items == NULL && extensions.count > 0))
         return SOTTO_ERR_USAGE;
-    return err_out(group_create(mls, id, bytes_in(group_id), extensions, out));
+    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
+    enum err err = extension_list_encode(extensions, &encoded);
+    if (err == OK)
+        err =
+            group_create(mls, id, bytes_in(group_id), buf_bytes(&encoded), out);
+    return err_out(err);
 }
 
 static enum err welcome_ref(struct bytes message, size_t i,
@@ -324,6 +330,14 @@ enum sotto_err sotto_welcome_ref(struct sotto_bytes welcome, size_t i,
     return err_out(welcome_ref(bytes_in(welcome), i, out));
 }
 
+static bool bad_groups(struct sotto_group_list groups)
+{
+    bool wrong = groups.items == NULL && groups.count > 0;
+    for (size_t i = 0; !wrong && i < groups.count; i++)
+        wrong = groups.items[i] == NULL;
+    return wrong;
+}
+
 enum sotto_err sotto_group_join(struct sotto_mls *mls,
                                 const struct sotto_join *join,
                                 struct sotto_group **out)
@@ -331,7 +345,7 @@ enum sotto_err sotto_group_join(struct sotto_mls *mls,
     if (mls == NULL || join == NULL || out == NULL || bad(join->welcome) ||
         bad(join->key_package_private) || bad(join->ratchet_tree) ||
         (join->psks.items == NULL && join->psks.count > 0) ||
-        (join->groups.items == NULL && join->groups.count > 0))
+        bad_groups(join->groups))
         return SOTTO_ERR_USAGE;
     return err_out(group_join(mls, join, out));
 }
@@ -375,7 +389,7 @@ static bool bad_external_join(const struct sotto_external_join *join)
            bad(join->authenticated_data) ||
            (join->psks.items == NULL && join->psks.count > 0) ||
            (join->resumptions == NULL && join->resumption_count > 0) ||
-           (join->groups.items == NULL && join->groups.count > 0) ||
+           bad_groups(join->groups) ||
            (join->app_proposals == NULL && join->app_proposal_count > 0);
 }
 
@@ -578,6 +592,12 @@ static bool bad_change(const struct sotto_leaf_change *change)
                 (change->signature_public.len == 0));
 }
 
+static bool bad_reinit(const struct sotto_reinit *r)
+{
+    return r == NULL || bad(r->group_id) ||
+           (r->extensions.items == NULL && r->extensions.count > 0);
+}
+
 enum sotto_err sotto_group_commit(struct sotto_group *group,
                                   const struct sotto_commit *commit,
                                   struct sotto_commit_out *out)
@@ -589,9 +609,10 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
         (commit->psks == NULL && commit->psk_count > 0) ||
         (commit->resumptions == NULL && commit->resumption_count > 0) ||
         (commit->refs == NULL && commit->ref_count > 0) ||
+        (commit->reinit != NULL && bad_reinit(commit->reinit)) ||
         bad(commit->authenticated_data) || bad_change(commit->leaf))
         return SOTTO_ERR_USAGE;
-    return err_out(group_commit(group, commit, out));
+    return err_out(group_commit(group, commit, NULL, out));
 }
 
 bool sotto_group_has_pending(const struct sotto_group *group)
@@ -617,7 +638,8 @@ static bool bad_proposal(const struct sotto_proposal *p)
 {
     return p == NULL || bad(p->key_package) || bad(p->authenticated_data) ||
            bad(p->app.data) || bad(p->psk_id) || bad(p->resumption.group_id) ||
-           bad_change(p->change);
+           bad_change(p->change) ||
+           (p->kind == SOTTO_PROPOSE_REINIT && bad_reinit(p->reinit));
 }
 
 enum sotto_err sotto_group_propose(struct sotto_group *group,
@@ -763,6 +785,13 @@ static void psk_change(const struct psk_id *id, struct sotto_change *out)
     out->epoch = id->epoch;
 }
 
+static struct sotto_reinit_view reinit_out(const struct reinit *r)
+{
+    return (struct sotto_reinit_view){bytes_out(r->group_id), r->version,
+                                      r->cipher_suite,
+                                      bytes_out(r->extensions)};
+}
+
 static void change_of(const struct sotto_staged *s,
                       const struct proposal_entry *e, struct sotto_change *out)
 {
@@ -801,6 +830,10 @@ static void change_of(const struct sotto_staged *s,
         break;
     case PROPOSAL_PSK:
         psk_change(&p->psk, out);
+        break;
+    case PROPOSAL_REINIT:
+        out->kind = SOTTO_CHANGE_REINIT;
+        out->reinit = reinit_out(&p->reinit);
         break;
     case PROPOSAL_EXTERNAL_INIT:
         out->kind = SOTTO_CHANGE_EXTERNAL_INIT;
@@ -890,6 +923,48 @@ enum sotto_err sotto_group_merge(struct sotto_group *group,
         return SOTTO_ERR_STATE;
     group_enter(group, staged);
     return SOTTO_OK;
+}
+
+/* ---- Groups that follow from others ---- */
+
+enum sotto_err sotto_group_reinit(const struct sotto_group *group,
+                                  struct sotto_reinit_view *out)
+{
+    if (group == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    const struct reinit *r = group_reinit(group);
+    if (r == NULL)
+        return SOTTO_ERR_NOTFOUND;
+    *out = reinit_out(r);
+    return SOTTO_OK;
+}
+
+static bool bad_link(const struct sotto_link *link)
+{
+    return link == NULL || link->from == NULL || bad_identity(link->identity) ||
+           (link->adds == NULL && link->add_count > 0) || bad(link->group_id) ||
+           (link->extensions != NULL && link->extensions->items == NULL &&
+            link->extensions->count > 0);
+}
+
+enum sotto_err sotto_group_reinitialize(struct sotto_mls *mls,
+                                        const struct sotto_link *link,
+                                        struct sotto_commit_out *out_commit,
+                                        struct sotto_group **out)
+{
+    if (mls == NULL || bad_link(link) || out_commit == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_reinitialize(mls, link, out_commit, out));
+}
+
+enum sotto_err sotto_group_branch(struct sotto_mls *mls,
+                                  const struct sotto_link *link,
+                                  struct sotto_commit_out *out_commit,
+                                  struct sotto_group **out)
+{
+    if (mls == NULL || bad_link(link) || out_commit == NULL || out == NULL)
+        return SOTTO_ERR_USAGE;
+    return err_out(group_branch(mls, link, out_commit, out));
 }
 
 /* ---- Storing ---- */

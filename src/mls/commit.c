@@ -62,6 +62,8 @@ enum err draft_take_psk(const struct sotto_group *g, struct draft *d,
 static enum err take_psks(const struct sotto_group *g, struct draft *d)
 {
     const struct sotto_commit *ask = d->ask;
+    if (d->link != NULL)
+        TRY(draft_take_psk(g, d, d->link));
     for (size_t i = 0; i < ask->psk_count; i++) {
         struct psk_id id = {.type = PSK_EXTERNAL, .id = bytes_in(ask->psks[i])};
         TRY(draft_take_psk(g, d, &id));
@@ -118,6 +120,14 @@ static bool leaves_by_itself(const struct sotto_group *g, const struct draft *d,
     return false;
 }
 
+static enum err take_reinit(struct draft *d)
+{
+    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_MESSAGE_MAX);
+    struct proposal p = {.type = PROPOSAL_REINIT};
+    TRY(reinit_fill(d->ask->reinit, &extensions, &p.reinit));
+    return draft_take(d, &p);
+}
+
 static enum err take_asked(const struct sotto_group *g, struct draft *d)
 {
     const struct sotto_commit *ask = d->ask;
@@ -133,6 +143,8 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
     for (size_t i = 0; i < ask->add_count; i++)
         TRY(take_add(d, bytes_in(ask->adds[i])));
     TRY(take_psks(g, d));
+    if (ask->reinit != NULL)
+        TRY(take_reinit(d));
     for (size_t i = 0; i < ask->app_proposal_count; i++) {
         struct proposal p = {
             .type = PROPOSAL_APP_EPHEMERAL,
@@ -194,6 +206,7 @@ static struct proposal_scope scope_of(const struct sotto_group *g,
                                    .extensions = e->fields.extensions,
                                    .committer = d->committer,
                                    .own = e->keys.leaf,
+                                   .link = d->link != NULL ? d->link->usage : 0,
                                    .now = d->ask->now};
 }
 
@@ -472,7 +485,7 @@ static enum err write_outputs(struct sotto_group *g, struct draft *d,
 }
 
 enum err group_commit(struct sotto_group *g, const struct sotto_commit *commit,
-                      struct sotto_commit_out *out)
+                      const struct psk_id *link, struct sotto_commit_out *out)
 {
     if (!g->active || g->pending != NULL)
         return ERR_STATE;
@@ -481,6 +494,7 @@ enum err group_commit(struct sotto_group *g, const struct sotto_commit *commit,
     struct outputs o = {buf_new(MLS_MESSAGE_MAX), buf_new(MLS_MESSAGE_MAX),
                         buf_new(MLS_MESSAGE_MAX)};
 
+    d.link = link;
     TRY(staged_new(g, &d.staged));
     TRY(draft_collect(g, &d));
     TRY(draft_build(g, &d));

@@ -12,6 +12,7 @@
 
 struct draft {
     const struct sotto_commit *ask;
+    const struct psk_id *link; /* binds a new group to an old one; or NULL */
     struct sender committer;
     struct sotto_staged *staged; /* the caller's staged_new */
     struct buf proposals;        /* list of ProposalOrRef, encoded */

@@ -15,6 +15,7 @@ enum err group_new(struct sotto_mls *mls, const struct suite *s,
     g->mls = mls;
     g->active = true;
     g->epoch = epoch_new(s);
+    g->ended_by = proposal_list_new();
     g->epoch_dirty = true;
     *out = g;
     return OK;
@@ -39,6 +40,7 @@ void sotto_group_free(struct sotto_group **group)
     sotto_staged_free(&g->pending);
     cache_clear(g);
     psks_clear(g);
+    proposal_list_clear(&g->ended_by);
     epoch_clear(&g->epoch);
     mem_free(g, sizeof(*g));
     *group = NULL;
@@ -83,19 +85,16 @@ static enum err first_epoch(struct sotto_group *g, struct bytes group_id,
 }
 
 enum err group_create(struct sotto_mls *mls, const struct sotto_identity *id,
-                      struct bytes group_id,
-                      struct sotto_extension_list extensions,
+                      struct bytes group_id, struct bytes extensions,
                       struct sotto_group **out)
 {
     CLEANUP(key_package_private_clear) struct key_package_private kp = {0};
     CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
-    CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
 
     TRY(key_package_make(mls, id, &kp));
-    TRY(extension_list_encode(extensions, &encoded));
     TRY(group_new(mls, kp.suite, &g));
     TRY(first_leaf(g, &kp));
-    TRY(first_epoch(g, group_id, buf_bytes(&encoded)));
+    TRY(first_epoch(g, group_id, extensions));
     *out = g;
     g = NULL; /* handed over */
     return OK;
@@ -165,6 +164,32 @@ static void deactivate(struct sotto_group *g)
     g->epoch.keys.leaf = own;
 }
 
+/* Of a group that has ended, what leads to the next one is kept. */
+static void retire(struct sotto_group *g, struct proposal_list *ended_by)
+{
+    struct epoch_secrets *es = &g->epoch.secrets;
+    CLEANUP(secret_clear) struct secret psk = {0};
+    CLEANUP(secret_clear) struct secret authenticator = {0};
+    secret_take(&psk, &es->resumption_psk);
+    secret_take(&authenticator, &es->epoch_authenticator);
+    deactivate(g);
+    secret_take(&es->resumption_psk, &psk);
+    secret_take(&es->epoch_authenticator, &authenticator);
+    g->ended_by = *ended_by;
+    *ended_by = proposal_list_new();
+}
+
+static bool ends_group(const struct proposal_list *l)
+{
+    return l->count == 1 && l->entries[0].proposal.type == PROPOSAL_REINIT;
+}
+
+const struct reinit *group_reinit(const struct sotto_group *g)
+{
+    return ends_group(&g->ended_by) ? &g->ended_by.entries[0].proposal.reinit
+                                    : NULL;
+}
+
 void group_enter(struct sotto_group *g, struct sotto_staged **staged)
 {
     struct sotto_staged *s = *staged;
@@ -173,6 +198,8 @@ void group_enter(struct sotto_group *g, struct sotto_staged **staged)
     } else {
         remember_resumption(g);
         epoch_move(&g->epoch, &s->next);
+        if (ends_group(&s->list))
+            retire(g, &s->list);
     }
     if (*staged == g->pending)
         g->pending = NULL;
@@ -352,16 +379,23 @@ enum err group_offer_resumption(struct sotto_group *g,
                        : ERR_NOTFOUND;
 }
 
-enum err group_offer_from(struct sotto_group *g, struct sotto_group_list groups,
-                          const struct psk_id *id)
+const struct sotto_group *resumption_source(struct sotto_group_list groups,
+                                            const struct psk_id *id)
 {
     for (size_t i = 0; id->type == PSK_RESUMPTION && i < groups.count; i++) {
         const struct sotto_group *from = groups.items[i];
         if (bytes_equal(from->epoch.fields.group_id, id->group_id) &&
             kept_resumption(from, id->epoch) != NULL)
-            return group_offer_resumption(g, from, id->epoch);
+            return from;
     }
-    return OK;
+    return NULL;
+}
+
+enum err group_offer_from(struct sotto_group *g, struct sotto_group_list groups,
+                          const struct psk_id *id)
+{
+    const struct sotto_group *from = resumption_source(groups, id);
+    return from != NULL ? group_offer_resumption(g, from, id->epoch) : OK;
 }
 
 /* The newest offer wins, so that an offer can be corrected. */

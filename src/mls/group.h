@@ -69,6 +69,7 @@ struct sotto_group {
     size_t psk_count;
     struct past_resumption past[SOTTO_RESUMPTION_MAX]; /* as a ring */
     uint32_t past_count;
+    struct proposal_list ended_by; /* a ReInit; empty: it has not ended */
     struct sotto_staged *pending;
 
     /* What the store does not have yet. */
@@ -78,11 +79,13 @@ struct sotto_group {
 
 MUST_USE enum err group_new(struct sotto_mls *mls, const struct suite *s,
                             struct sotto_group **out);
+/* `extensions` are encoded. */
 MUST_USE enum err group_create(struct sotto_mls *mls,
                                const struct sotto_identity *id,
-                               struct bytes group_id,
-                               struct sotto_extension_list extensions,
+                               struct bytes group_id, struct bytes extensions,
                                struct sotto_group **out);
+/* The ReInit that ended the group; NULL: none. */
+const struct reinit *group_reinit(const struct sotto_group *g);
 
 /* Moves the group into the epoch of `staged`, which is freed. */
 void group_enter(struct sotto_group *g, struct sotto_staged **staged);
@@ -129,6 +132,9 @@ MUST_USE enum err group_offer_psk(struct sotto_group *g, struct bytes id,
 MUST_USE enum err group_offer_resumption(struct sotto_group *g,
                                          const struct sotto_group *from,
                                          uint64_t epoch);
+/* Which of the groups keeps the resumption PSK that an id names; NULL: none. */
+const struct sotto_group *resumption_source(struct sotto_group_list groups,
+                                            const struct psk_id *id);
 /* Offers what an id names, if it is a resumption PSK of one of the groups. */
 MUST_USE enum err group_offer_from(struct sotto_group *g,
                                    struct sotto_group_list groups,
@@ -171,14 +177,18 @@ struct proposal_case {
 MUST_USE enum err proposal_fill(const struct proposal_case *at,
                                 const struct sotto_proposal *p,
                                 struct buf *scratch, struct proposal *out);
+MUST_USE enum err reinit_fill(const struct sotto_reinit *from,
+                              struct buf *scratch, struct reinit *out);
 MUST_USE enum err group_propose(struct sotto_group *g,
                                 const struct sotto_proposal *p,
                                 struct buf *out);
 
 /* ---- Commits (commit.c, welcome.c, stage.c, process.c, join.c) ---- */
 
+/* `link` is the PSK that binds a new group to an old one; NULL: none. */
 MUST_USE enum err group_commit(struct sotto_group *g,
                                const struct sotto_commit *commit,
+                               const struct psk_id *link,
                                struct sotto_commit_out *out);
 /* Stages a commit by another member, whose signature is verified. One that only
  * this device cannot apply is marked (sotto/mls.h says what that means). */

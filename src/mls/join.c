@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Joining by a Welcome (RFC 9420, section 12.4.3.1). */
 #include "mls/group_info.h"
+#include "mls/link.h"
 
 #include "crypto/aead.h"
 
@@ -12,6 +13,7 @@ struct joining {
     struct welcome welcome; /* borrows from the message */
     struct buf secrets_plain;
     struct group_secrets secrets;
+    struct psk_id link; /* the PSK that binds to an older group; or zeros */
     struct secret psk_secret;
     struct buf info_plain;
     struct group_info info; /* borrows from info_plain */
@@ -62,6 +64,19 @@ static enum err open_secrets(struct joining *j)
     return reader_finish(&r);
 }
 
+/* "if a PreSharedKeyID has type resumption with usage reinit or branch, verify
+ * that it is the only such PSK" */
+static enum err note_psk(struct joining *j, const struct psk_id *id)
+{
+    TRY(psk_id_check(j->suite, id, id->usage));
+    if (id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION) {
+        if (j->link.type != 0)
+            return ERR_INVALID;
+        j->link = *id;
+    }
+    return group_offer_from(j->group, j->ask->groups, id);
+}
+
 /* Finds the PSKs by means of a group that has them on offer. */
 static enum err open_psks(struct joining *j)
 {
@@ -75,7 +90,7 @@ static enum err open_psks(struct joining *j)
     while (reader_more(&r)) {
         struct proposal p = {.type = PROPOSAL_PSK};
         psk_id_read(&r, &p.psk);
-        TRY(group_offer_from(j->group, j->ask->groups, &p.psk));
+        TRY(note_psk(j, &p.psk));
         buf_truncate(&raw, 0);
         struct writer w = writer_to(&raw);
         proposal_write(&w, &p);
@@ -128,6 +143,32 @@ static enum err take_tree(struct joining *j)
     return OK;
 }
 
+/* Anybody can welcome us to a group of the id that a ReInit announced; the PSK
+ * shows that it is a member of the old one. */
+static bool is_announced(const struct joining *j)
+{
+    for (size_t i = 0; i < j->ask->groups.count; i++) {
+        const struct reinit *r = group_reinit(j->ask->groups.items[i]);
+        if (r != NULL && bytes_equal(r->group_id, j->info.context.group_id))
+            return true;
+    }
+    return false;
+}
+
+static enum err check_link(const struct joining *j)
+{
+    bool announced = is_announced(j);
+    if (j->link.type == 0)
+        return announced ? ERR_INVALID : OK;
+    struct link_case at = {resumption_source(j->ask->groups, &j->link),
+                           &j->link, j->ask->members_unchecked};
+    if (at.from == NULL)
+        return ERR_NOTFOUND;
+    if (announced && j->link.usage != PSK_REINIT)
+        return ERR_INVALID;
+    return link_check(&at, &j->info.context, j->group->epoch.tree);
+}
+
 static enum err derive(struct joining *j)
 {
     struct crypto *c = j->mls->crypto;
@@ -159,6 +200,7 @@ enum err group_join(struct sotto_mls *mls, const struct sotto_join *join,
     TRY(open_psks(&j));
     TRY(open_info(&j));
     TRY(take_tree(&j));
+    TRY(check_link(&j));
     TRY(derive(&j));
     *out = j.group;
     j.group = NULL; /* handed over */

@@ -230,18 +230,17 @@ static bool psk_same(const struct psk_id *a, const struct psk_id *b)
            bytes_equal(a->nonce, b->nonce);
 }
 
-/* Section 8.4: the nonce is fresh and of the KDF's size; in a commit, only
- * external PSKs and resumption with usage application make sense. */
-static enum err check_psk(const struct suite *s, const struct psk_id *id)
+enum err psk_id_check(const struct suite *s, const struct psk_id *id,
+                      enum psk_usage link)
 {
-    if (id->nonce.len != s->nh)
-        return ERR_INVALID;
-    if (id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION)
+    bool linked = id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION;
+    if (id->nonce.len != s->nh || (linked && id->usage != link))
         return ERR_INVALID;
     return OK;
 }
 
-static enum err check_psks(const struct suite *s, const struct proposal_list *l)
+static enum err check_psks(const struct proposal_scope *scope,
+                           const struct proposal_list *l)
 {
     size_t n = count_type(l, PROPOSAL_PSK);
     if (n > MLS_PSKS_MAX)
@@ -250,7 +249,7 @@ static enum err check_psks(const struct suite *s, const struct proposal_list *l)
         const struct proposal *a = &l->entries[i].proposal;
         if (a->type != PROPOSAL_PSK)
             continue;
-        TRY(check_psk(s, &a->psk));
+        TRY(psk_id_check(scope->suite, &a->psk, scope->link));
         for (size_t k = 0; k < i; k++) {
             const struct proposal *b = &l->entries[k].proposal;
             if (b->type == PROPOSAL_PSK && psk_same(&a->psk, &b->psk))
@@ -315,7 +314,7 @@ static enum err check_list(const struct proposal_scope *scope,
         (is_external(scope) && count_type(l, PROPOSAL_REMOVE) > 1))
         return ERR_INVALID;
     TRY(check_one_change_per_leaf(l));
-    return check_psks(scope->suite, l);
+    return check_psks(scope, l);
 }
 
 /* ---- Application (section 12.3) ---- */

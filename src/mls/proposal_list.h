@@ -52,6 +52,8 @@ struct proposal_scope {
     struct bytes extensions; /* of the GroupContext before */
     struct sender committer; /* a member, or a new one (external commit) */
     uint32_t own;            /* the own leaf */
+    enum psk_usage link;     /* of a resumption PSK that binds a new group to an
+                              * old one; 0: none may be there */
     uint64_t now; /* 0: lifetimes of added leaves are not looked at */
 };
 
@@ -69,6 +71,11 @@ struct changes {
     bool replaces;
     uint32_t replaced;
 };
+
+/* Checks a PSK by what stands in its id (section 8.4); `link` as above. */
+MUST_USE enum err psk_id_check(const struct suite *s, const struct psk_id *id,
+                               enum psk_usage link);
+
 void changes_clear(struct changes *ch);
 struct leaf_set changes_added(const struct changes *ch);
 

@@ -133,6 +133,15 @@ static enum err fill_psk(const struct proposal_case *at, struct psk_id id,
     return OK;
 }
 
+enum err reinit_fill(const struct sotto_reinit *from, struct buf *scratch,
+                     struct reinit *out)
+{
+    TRY(extension_list_encode(from->extensions, scratch));
+    *out = (struct reinit){bytes_in(from->group_id), MLS_VERSION_10,
+                           from->suite, buf_bytes(scratch)};
+    return OK;
+}
+
 enum err proposal_fill(const struct proposal_case *at,
                        const struct sotto_proposal *p, struct buf *scratch,
                        struct proposal *out)
@@ -166,6 +175,9 @@ enum err proposal_fill(const struct proposal_case *at,
     case SOTTO_PROPOSE_RESUMPTION:
         return fill_psk(at, resumption_id(at->group_id, &p->resumption),
                         scratch, out);
+    case SOTTO_PROPOSE_REINIT:
+        out->type = PROPOSAL_REINIT;
+        return reinit_fill(p->reinit, scratch, &out->reinit);
     }
     return ERR_INVALID;
 }

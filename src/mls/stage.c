@@ -178,8 +178,8 @@ static enum err stage_public(const struct sotto_group *g,
 
     TRY(resolve(g, commit->proposals, committer, &s->list));
     TRY(proposals_apply(&rules, &s->list, s->next.tree, ch));
-    if ((ch->path_required && !commit->has_path) || ch->ends_group)
-        return ERR_INVALID; /* to end a group is not supported */
+    if (ch->path_required && !commit->has_path)
+        return ERR_INVALID;
     scope->added = changes_added(ch);
     if (s->external)
         TRY(seat_joiner(g, &commit->path, ch, s, &before));

@@ -2,7 +2,8 @@
 /*
  * The stored form of a group, as records that are written when they changed:
  *
- *     EPOCH      version, active, chunks, epoch, past resumption PSKs
+ *     EPOCH      version, state, chunks, epoch, past resumption PSKs; when the
+ *                group has ended, its ReInit
  *     SEND       version, own ratchets             all that sending writes
  *     RECEIVE k  version, ratchets of 16 leaves    one for a message received
  *     PENDING    version, staged commit
@@ -13,6 +14,12 @@
 #include "mls/group.h"
 
 #define STORE_VERSION 1U
+
+enum state {
+    STATE_OUT, /* removed */
+    STATE_ACTIVE,
+    STATE_ENDED, /* by a ReInit */
+};
 
 static enum err err_in(enum sotto_err err) { return (enum err)err; }
 
@@ -53,16 +60,26 @@ static void past_write(struct writer *w, const struct sotto_group *g)
     }
 }
 
+static enum state state_of(const struct sotto_group *g)
+{
+    if (group_reinit(g) != NULL)
+        return STATE_ENDED;
+    return g->active ? STATE_ACTIVE : STATE_OUT;
+}
+
 static enum err save_epoch(const struct sotto_group *g,
                            const struct sotto_store *store, struct buf *scratch)
 {
     if (!g->epoch_dirty)
         return OK;
     struct writer w = record_begin(scratch);
-    writer_u8(&w, g->active);
+    enum state state = state_of(g);
+    writer_u8(&w, (uint8_t)state);
     writer_u32(&w, chunk_count(g));
     epoch_write(&w, &g->epoch);
     past_write(&w, g);
+    if (state == STATE_ENDED)
+        proposal_list_write(&w, &g->ended_by);
     return put(store, SOTTO_RECORD_EPOCH, 0, &w);
 }
 
@@ -194,10 +211,18 @@ static enum err load_epoch(const struct sotto_store *store,
 {
     struct reader r = {0};
     TRY(get(store, SOTTO_RECORD_EPOCH, 0, &r));
-    g->active = bool_read(&r);
+    uint8_t state = reader_u8(&r);
+    g->active = state == STATE_ACTIVE;
     g->chunks_stored = reader_u32(&r);
     TRY(epoch_read(&r, &g->epoch));
     TRY(past_read(&r, g));
+    if (state == STATE_ENDED) {
+        TRY(proposal_list_read(&r, &g->ended_by));
+        if (group_reinit(g) == NULL)
+            return ERR_MALFORMED;
+    } else if (state > STATE_ENDED) {
+        return ERR_MALFORMED;
+    }
     return reader_finish(&r);
 }
 

@@ -200,7 +200,9 @@ enum sotto_err world_spread(struct world *w, struct sotto_bytes message)
         TRY_PUBLIC(world_take(w, i, message, &outcome));
         if (outcome != SOTTO_COMMIT && outcome != SOTTO_OWN_COMMIT)
             return SOTTO_ERR_STATE;
-        if (!sotto_group_active(w->member[i].group)) {
+        struct sotto_reinit_view next;
+        if (!sotto_group_active(w->member[i].group) &&
+            sotto_group_reinit(w->member[i].group, &next) != SOTTO_OK) {
             sotto_group_free(&w->member[i].group);
             memory_store_clear(&w->member[i].store);
         }
