@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Joining by an external commit (RFC 9420, section 12.4.3.2). */
+/* External commits and proposals (RFC 9420, sections 12.4.3.2 and 12.1.8). */
 #include "mls/world.h"
 
 #include "test.h"
@@ -332,6 +332,291 @@ static void a_mutated_external_commit_changes_nothing(void)
     CHECK(works(&w));
 }
 
+/* ---- Proposals from outside ---- */
+
+#define OUTSIDER 20U /* member of the world, never of the group */
+
+/* A group of members 0 to 2 that takes proposals from a service and another,
+ * and what the service needs to make them. */
+static bool open_to_outsiders(struct world *w, uint64_t seed,
+                              struct sotto_outsider *from)
+{
+    CLEANUP(sotto_buf_free) struct sotto_buf senders = {0};
+    if (!world_three(w, SUITE_1, seed))
+        return false;
+    struct sotto_credential list[2];
+    for (size_t i = 0; i < 2; i++) {
+        struct sotto_identity id = world_identity(w, OUTSIDER + i);
+        list[i] = (struct sotto_credential){SUITE_1, SOTTO_CREDENTIAL_BASIC,
+                                            id.identity, id.signature_public};
+    }
+    if (sotto_external_senders_encode(list, 2, &senders) != SOTTO_OK)
+        return false;
+    struct sotto_extension e[] = {
+        {WORLD_EXT, text_of("open")},
+        {SOTTO_EXTENSION_EXTERNAL_SENDERS, view_of(&senders)}};
+    struct sotto_extension_list extensions = {e, 2};
+    struct sotto_commit ask = {.extensions = &extensions};
+    if (world_commit(w, 0, &ask, NULL, 0) != SOTTO_OK)
+        return false;
+    *from = (struct sotto_outsider){
+        .suite = SUITE_1,
+        .group_id = text_of("group id"),
+        .epoch = sotto_group_epoch(w->member[0].group),
+        .kind = SOTTO_SENDER_EXTERNAL,
+        .index = 1,
+        .signature_private =
+            view_of(&w->member[OUTSIDER + 1].signature_private)};
+    return true;
+}
+
+static enum sotto_err propose(struct world *w,
+                              const struct sotto_outsider *from,
+                              const struct sotto_proposal *p,
+                              struct sotto_buf *message)
+{
+    sotto_buf_free(message);
+    return sotto_outsider_propose(w->mls, from, p, message);
+}
+
+/* All members keep the proposal; gives its reference. */
+static bool all_keep(struct world *w, const struct sotto_buf *message,
+                     enum sotto_sender kind, struct sotto_ref *ref)
+{
+    for (size_t i = 0; i < WORLD_MAX; i++) {
+        CLEANUP(sotto_result_free) struct sotto_result r = {0};
+        if (w->member[i].group == NULL)
+            continue;
+        if (sotto_group_process(w->member[i].group, view_of(message), &r) !=
+                SOTTO_OK ||
+            r.outcome != SOTTO_PROPOSAL || r.sender_kind != kind)
+            return false;
+        *ref = r.ref;
+    }
+    return true;
+}
+
+static void an_external_sender_proposes(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    struct sotto_ref ref;
+    struct sotto_commit ask = {.use_pending = true};
+    CHECK(open_to_outsiders(&w, 11, &from));
+    CHECK_UINT(world_key_package(&w, 3), SOTTO_OK);
+    struct sotto_proposal ps[] = {
+        {.kind = SOTTO_PROPOSE_ADD,
+         .key_package = view_of(&w.member[3].key_package),
+         .authenticated_data = text_of("why"),
+         .now = 1500},
+        {.kind = SOTTO_PROPOSE_REMOVE, .leaf = 2},
+        {.kind = SOTTO_PROPOSE_APP, .app = {7, text_of("x")}},
+    };
+    for (size_t i = 0; i < COUNT(ps); i++) {
+        CHECK_UINT(propose(&w, &from, &ps[i], &message), SOTTO_OK);
+        CHECK(all_keep(&w, &message, SOTTO_SENDER_EXTERNAL, &ref));
+        CHECK(reload_all(&w));
+        CHECK_UINT(world_outcome(&w, 0, &message), SOTTO_DUPLICATE);
+    }
+    CHECK_UINT(world_commit(&w, 1, &ask, (size_t[]){3}, 1), SOTTO_OK);
+    CHECK(w.member[2].group == NULL);
+    CHECK_UINT(world_in_group(&w), 3);
+    CHECK(works(&w));
+    CHECK_UINT(world_outcome(&w, 0, &message), SOTTO_TOO_OLD);
+}
+
+static void an_external_sender_opens_and_ends_a_group(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    struct sotto_ref ref;
+    struct sotto_psk psk = {text_of("id"), text_of("a shared key")};
+    struct sotto_extension e = {WORLD_EXT, text_of("closed")};
+    struct sotto_proposal changes[] = {
+        {.kind = SOTTO_PROPOSE_PSK, .psk_id = psk.id},
+        {.kind = SOTTO_PROPOSE_EXTENSIONS, .extensions = {&e, 1}},
+    };
+    struct sotto_reinit next = {.group_id = text_of("next"), .suite = SUITE_1};
+    struct sotto_proposal end = {.kind = SOTTO_PROPOSE_REINIT, .reinit = &next};
+    CHECK(open_to_outsiders(&w, 12, &from));
+    CHECK_UINT(propose(&w, &from, &end, &message), SOTTO_OK);
+    CHECK(all_keep(&w, &message, SOTTO_SENDER_EXTERNAL, &ref));
+    for (size_t i = 0; i < 3; i++)
+        CHECK_UINT(sotto_group_offer_psk(w.member[i].group, psk), SOTTO_OK);
+    for (size_t i = 0; i < COUNT(changes); i++) {
+        CHECK_UINT(propose(&w, &from, &changes[i], &message), SOTTO_OK);
+        CHECK(all_keep(&w, &message, SOTTO_SENDER_EXTERNAL, &ref));
+    }
+    struct sotto_commit ask = {.use_pending = true};
+    CHECK_UINT(world_commit(&w, 1, &ask, NULL, 0), SOTTO_OK);
+    CHECK(works(&w));
+    /* Now nobody outside may say anything. */
+    from.epoch = sotto_group_epoch(w.member[0].group);
+    enum sotto_outcome outcome = 0;
+    CHECK_UINT(propose(&w, &from, &end, &message), SOTTO_OK);
+    CHECK_UINT(world_take(&w, 0, view_of(&message), &outcome),
+               SOTTO_ERR_INVALID);
+}
+
+static void outsiders_keep_to_what_they_may(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    enum sotto_outcome outcome = 0;
+    struct sotto_proposal remove = {.kind = SOTTO_PROPOSE_REMOVE, .leaf = 2};
+    struct sotto_proposal update = {.kind = SOTTO_PROPOSE_UPDATE};
+    struct sotto_proposal leave = {.kind = SOTTO_PROPOSE_SELF_REMOVE};
+    CHECK(open_to_outsiders(&w, 13, &from));
+    CHECK_UINT(propose(&w, &from, &update, &message), SOTTO_ERR_INVALID);
+    CHECK_UINT(propose(&w, &from, &leave, &message), SOTTO_ERR_INVALID);
+    struct sotto_outsider joiner = from;
+    joiner.kind = SOTTO_SENDER_NEW_MEMBER_PROPOSAL;
+    CHECK_UINT(propose(&w, &joiner, &remove, &message), SOTTO_ERR_INVALID);
+    joiner.kind = SOTTO_SENDER_MEMBER;
+    CHECK_UINT(propose(&w, &joiner, &remove, &message), SOTTO_ERR_USAGE);
+
+    struct {
+        struct sotto_outsider from;
+        enum sotto_err err;
+        enum sotto_outcome outcome;
+    } rows[] = {
+        {from, SOTTO_ERR_AUTH, 0},       {from, SOTTO_ERR_INVALID, 0},
+        {from, SOTTO_ERR_AUTH, 0},       {from, SOTTO_OK, SOTTO_WRONG_GROUP},
+        {from, SOTTO_OK, SOTTO_TOO_OLD}, {from, SOTTO_OK, SOTTO_FUTURE_EPOCH},
+    };
+    rows[0].from.index = 0; /* in the name of the other */
+    rows[1].from.index = 2;
+    rows[2].from.signature_private =
+        view_of(&w.member[0].signature_private); /* a member's */
+    rows[3].from.group_id = text_of("another");
+    rows[4].from.epoch--;
+    rows[5].from.epoch++;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        CHECK_UINT(propose(&w, &rows[i].from, &remove, &message), SOTTO_OK);
+        outcome = 0;
+        CHECK_UINT(world_take(&w, 0, view_of(&message), &outcome), rows[i].err);
+        CHECK_UINT(outcome, rows[i].outcome);
+    }
+    struct sotto_commit ask = {.use_pending = true};
+    CHECK_UINT(world_commit(&w, 1, &ask, NULL, 0), SOTTO_OK);
+    CHECK_UINT(world_in_group(&w), 3);
+}
+
+/* Member i asks to be added. */
+static enum sotto_err ask_in(struct world *w, size_t i,
+                             struct sotto_outsider *from,
+                             struct sotto_buf *message)
+{
+    enum sotto_err err = world_key_package(w, i);
+    struct sotto_proposal add = {.kind = SOTTO_PROPOSE_ADD,
+                                 .key_package =
+                                     view_of(&w->member[i].key_package)};
+    from->kind = SOTTO_SENDER_NEW_MEMBER_PROPOSAL;
+    from->signature_private = view_of(&w->member[i].signature_private);
+    return err != SOTTO_OK ? err : propose(w, from, &add, message);
+}
+
+static void a_new_member_is_added_when_it_is_asked_for(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    struct sotto_ref ref = {0};
+    CHECK(open_to_outsiders(&w, 14, &from));
+    CHECK_UINT(ask_in(&w, 3, &from, &message), SOTTO_OK);
+    CHECK(all_keep(&w, &message, SOTTO_SENDER_NEW_MEMBER_PROPOSAL, &ref));
+    struct sotto_commit pending = {.use_pending = true};
+    CHECK_UINT(world_commit(&w, 1, &pending, NULL, 0), SOTTO_OK);
+    CHECK_UINT(sotto_group_member_count(w.member[0].group), 3);
+
+    from.epoch = sotto_group_epoch(w.member[0].group);
+    CHECK_UINT(ask_in(&w, 3, &from, &message), SOTTO_OK);
+    struct sotto_commit asked = {.refs = &ref, .ref_count = 1};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CHECK_UINT(sotto_group_commit(w.member[1].group, &asked, &out),
+               SOTTO_ERR_NOTFOUND);
+    CHECK(all_keep(&w, &message, SOTTO_SENDER_NEW_MEMBER_PROPOSAL, &ref));
+    CHECK(reload_all(&w));
+    CHECK_UINT(world_commit(&w, 1, &asked, (size_t[]){3}, 1), SOTTO_OK);
+    CHECK_UINT(world_in_group(&w), 4);
+    CHECK(works(&w));
+}
+
+static void who_joins_signs_for_itself(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    enum sotto_outcome outcome = 0;
+    CHECK(open_to_outsiders(&w, 15, &from));
+    CHECK_UINT(world_key_package(&w, 3), SOTTO_OK);
+    struct sotto_proposal add = {.kind = SOTTO_PROPOSE_ADD,
+                                 .key_package =
+                                     view_of(&w.member[3].key_package)};
+    from.kind = SOTTO_SENDER_NEW_MEMBER_PROPOSAL; /* with the service's key */
+    CHECK_UINT(propose(&w, &from, &add, &message), SOTTO_OK);
+    CHECK_UINT(world_take(&w, 0, view_of(&message), &outcome), SOTTO_ERR_AUTH);
+}
+
+/* Strangers fill the room that is theirs; members still propose. */
+static void strangers_do_not_take_the_room_of_members(void)
+{
+    const size_t most = 256;
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    struct sotto_proposal update = {.kind = SOTTO_PROPOSE_UPDATE};
+    enum sotto_outcome outcome = 0;
+    CHECK(open_to_outsiders(&w, 16, &from));
+    for (size_t i = 0; i < most; i++) {
+        CHECK_UINT(ask_in(&w, 3, &from, &message), SOTTO_OK);
+        CHECK_UINT(world_outcome(&w, 0, &message), SOTTO_PROPOSAL);
+    }
+    CHECK_UINT(ask_in(&w, 3, &from, &message), SOTTO_OK);
+    CHECK_UINT(world_take(&w, 0, view_of(&message), &outcome), SOTTO_ERR_LIMIT);
+    sotto_buf_free(&message);
+    CHECK_UINT(sotto_group_propose(w.member[1].group, &update, &message),
+               SOTTO_OK);
+    CHECK_UINT(world_outcome(&w, 0, &message), SOTTO_PROPOSAL);
+}
+
+static void a_mutated_proposal_from_outside_changes_nothing(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    struct sotto_outsider from;
+    CHECK(open_to_outsiders(&w, 17, &from));
+    CHECK_UINT(ask_in(&w, 3, &from, &message), SOTTO_OK);
+    for (size_t at = 0; at < message.len; at++) {
+        enum sotto_outcome outcome = 0;
+        message.data[at] ^= 0x41;
+        enum sotto_err err = world_take(&w, 0, view_of(&message), &outcome);
+        CHECK(err != SOTTO_OK || outcome != SOTTO_PROPOSAL);
+        message.data[at] ^= 0x41;
+    }
+}
+
+static void lists_of_external_senders_can_be_read(void)
+{
+    CLEANUP(sotto_buf_free) struct sotto_buf data = {0};
+    struct sotto_credential list[] = {
+        {SUITE_1, SOTTO_CREDENTIAL_BASIC, text_of("one"), text_of("key 1")},
+        {SUITE_1, SOTTO_CREDENTIAL_BASIC, text_of("two"), text_of("key 2")}};
+    struct sotto_credential c;
+    CHECK_UINT(sotto_external_senders_encode(list, 2, &data), SOTTO_OK);
+    CHECK_UINT(sotto_external_sender_at(view_of(&data), 1, &c), SOTTO_OK);
+    CHECK(same(c.identity, text_of("two")));
+    CHECK(same(c.signature_key, text_of("key 2")));
+    CHECK_UINT(sotto_external_sender_at(view_of(&data), 2, &c),
+               SOTTO_ERR_NOTFOUND);
+    data.len--;
+    CHECK_UINT(sotto_external_sender_at(view_of(&data), 2, &c),
+               SOTTO_ERR_MALFORMED);
+}
+
 static const struct test tests[] = {
     TEST(a_stranger_joins_and_all_agree),
     TEST(a_member_takes_the_place_of_its_old_leaf),
@@ -342,5 +627,13 @@ static const struct test tests[] = {
     TEST(refuses_what_the_members_would_refuse),
     TEST(a_mutated_group_info_is_refused),
     TEST(a_mutated_external_commit_changes_nothing),
+    TEST(an_external_sender_proposes),
+    TEST(an_external_sender_opens_and_ends_a_group),
+    TEST(outsiders_keep_to_what_they_may),
+    TEST(a_new_member_is_added_when_it_is_asked_for),
+    TEST(who_joins_signs_for_itself),
+    TEST(strangers_do_not_take_the_room_of_members),
+    TEST(a_mutated_proposal_from_outside_changes_nothing),
+    TEST(lists_of_external_senders_can_be_read),
 };
 TEST_MAIN(tests)
