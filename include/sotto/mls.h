@@ -21,7 +21,8 @@
  * SOTTO_ERR_NOMEM, and SOTTO_ERR_USAGE for a NULL that it needs or a length
  * without data; what reads bytes from others, SOTTO_ERR_MALFORMED. Larger than
  * these is SOTTO_ERR_LIMIT: a message or record of 64 MiB, a leaf of 64 KiB,
- * 131,072 leaves, 64 extensions in a list, 64 PSKs in a commit.
+ * 131,072 leaves, 64 extensions in a list, 64 PSKs in a commit, 4,096 proposals
+ * in an epoch and 256 more by new members.
  *
  * Threads: a context and everything made with it belong to one thread at a
  * time. Times are seconds since 1970, as uint64_t. Leaves are named by their

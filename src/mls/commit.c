@@ -340,6 +340,9 @@ enum err draft_collect(const struct sotto_group *g, struct draft *d)
     TRY(proposal_list_parse(&d->staged->list));
     TRY(proposals_apply(&scope, &d->staged->list, d->staged->next.tree,
                         &d->changes));
+#ifdef MLS_EVIL
+    TRY(evil_list(&d->proposals));
+#endif
     return group_psk_secret(g, &d->staged->list, &d->psk_secret);
 }
 
@@ -364,6 +367,10 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
                             g->epoch.fields.group_id};
     TRY(treekem_create(c, &g->mls->random, next->tree, &next->keys, &made,
                        &d->path));
+#ifdef MLS_EVIL
+    if (evil_twin())
+        return OK;
+#endif
     return tree_check_leaf(c, next->tree, next->keys.leaf);
 }
 

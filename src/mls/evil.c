@@ -14,6 +14,33 @@ void evil_next_commit(enum evil_kind kind, uint32_t leaf)
     plan.leaf = leaf;
 }
 
+static struct bytes extra;
+
+void evil_next_proposal(struct bytes item) { extra = item; }
+
+enum err evil_list(struct buf *proposals)
+{
+    struct bytes item = extra;
+    extra = (struct bytes){0};
+    return buf_append(proposals, item);
+}
+
+void evil_kem(struct buf *kem_output)
+{
+    if (plan.kind != EVIL_KEM)
+        return;
+    buf_truncate(kem_output, kem_output->len - 1);
+    plan.kind = EVIL_NONE;
+}
+
+bool evil_twin(void)
+{
+    bool twin = plan.kind == EVIL_TWIN;
+    if (twin)
+        plan.kind = EVIL_NONE;
+    return twin;
+}
+
 static struct {
     bool wanted;
     uint32_t leaf;

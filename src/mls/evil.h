@@ -10,8 +10,10 @@
 
 enum evil_kind {
     EVIL_NONE,
-    EVIL_LEAF,    /* the new leaf's signature is wrong: all see it at once */
-    EVIL_TAG,     /* the confirmation tag is: all see it after decrypting */
+    EVIL_LEAF, /* the new leaf's signature is wrong: all see it at once */
+    EVIL_TAG,  /* the confirmation tag is: all see it after decrypting */
+    EVIL_KEM,  /* the KEM output of an external commit is too short */
+    EVIL_TWIN, /* its author does not look whether its leaf is one too many */
     EVIL_SUBTREE, /* the path secret for the subtree of a leaf is garbage */
 };
 
@@ -19,12 +21,19 @@ enum evil_kind {
  * pending commit is the broken one. */
 void evil_next_commit(enum evil_kind kind, uint32_t leaf);
 
+/* Adds an encoded ProposalOrRef to the list of the next commit, whoever makes
+ * it, which its author does not apply; once. Borrowed until then. */
+void evil_next_proposal(struct bytes item);
+
 /* Makes the next PrivateMessage, whoever makes it, name the member `leaf` as
  * its sender, with the key of that generation where it can be had; once. The
  * signature is the true author's. */
 void evil_next_sender(uint32_t leaf, uint32_t generation);
 
-/* Called by protect.c, commit.c. */
+/* Called by protect.c, commit.c, external.c. */
+MUST_USE enum err evil_list(struct buf *proposals);
+void evil_kem(struct buf *kem_output);
+bool evil_twin(void);
 MUST_USE enum err evil_sender(const struct sotto_group *g,
                               struct framed_content *content,
                               struct message_key *key);

@@ -205,6 +205,176 @@ static void an_old_copy_knows_its_later_messages(void)
     CHECK_UINT(world_outcome(&w, 3, &out.message), SOTTO_OWN_MESSAGE);
 }
 
+/* ---- From outside ---- */
+
+/* Member i of the world, who is not in the group, makes an external commit. */
+static enum sotto_err join_external(struct world *w, size_t i,
+                                    struct sotto_buf *message)
+{
+    CLEANUP(sotto_buf_free) struct sotto_buf info = {0};
+    CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
+    struct sotto_identity id = world_identity(w, i);
+    enum sotto_err err = sotto_group_info(w->member[0].group, true, &info);
+    struct sotto_external_join ask = {.identity = &id,
+                                      .group_info = view_of(&info)};
+    return err != SOTTO_OK
+               ? err
+               : sotto_group_join_external(w->mls, &ask, message, &g);
+}
+
+static bool all_refuse(struct world *w, const struct sotto_buf *message,
+                       size_t from, enum sotto_err err)
+{
+    uint64_t epoch = sotto_group_epoch(w->member[0].group);
+    bool ok = true;
+    for (size_t i = from; ok && i < MEMBERS; i++) {
+        enum sotto_outcome outcome = 0;
+        ok = world_take(w, i, view_of(message), &outcome) == err &&
+             sotto_group_epoch(w->member[i].group) == epoch;
+    }
+    return ok;
+}
+
+static void a_broken_joiner_is_refused_by_all_alike(void)
+{
+    static const struct {
+        enum evil_kind kind;
+        size_t who;
+        enum sotto_err err;
+    } rows[] = {
+        {EVIL_LEAF, MEMBERS, SOTTO_ERR_AUTH},
+        {EVIL_TAG, MEMBERS, SOTTO_ERR_AUTH},
+        {EVIL_KEM, MEMBERS, SOTTO_ERR_INVALID},
+        {EVIL_TWIN, 3, SOTTO_ERR_INVALID}, /* as a second self of a member */
+    };
+    CLEANUP(world_close) struct world w = {0};
+    CHECK(open_eight(&w, 30));
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+        evil_next_commit(rows[r].kind, 0);
+        CHECK_UINT(join_external(&w, rows[r].who, &message), SOTTO_OK);
+        CHECK(all_refuse(&w, &message, 0, rows[r].err));
+    }
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    CHECK_UINT(join_external(&w, MEMBERS, &message), SOTTO_OK);
+    CHECK_UINT(world_spread(&w, view_of(&message)), SOTTO_OK);
+    CHECK(world_agrees(&w));
+}
+
+static void a_joiner_that_breaks_a_subtree_cuts_off_that_subtree(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    CHECK(open_eight(&w, 31));
+    evil_next_commit(EVIL_SUBTREE, 5); /* all eight are one subtree */
+    CHECK_UINT(join_external(&w, MEMBERS, &message), SOTTO_OK);
+    for (size_t i = 0; i < MEMBERS; i++)
+        CHECK_UINT(world_outcome(&w, i, &message), SOTTO_CANNOT_APPLY);
+}
+
+/* ---- What a commit may hold ---- */
+
+struct item {
+    struct buf encoded;
+};
+
+static void item_clear(struct item *item) { buf_clear(&item->encoded); }
+
+static bool item_set(struct item *item, const struct proposal_or_ref *p)
+{
+    buf_clear(&item->encoded);
+    item->encoded = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&item->encoded);
+    proposal_or_ref_write(&w, p);
+    return writer_finish(&w) == OK;
+}
+
+#define BY_VALUE(...)               \
+    {                               \
+        .proposal = { __VA_ARGS__ } \
+    }
+
+static void lists_that_break_a_rule_are_refused(void)
+{
+    static const uint8_t zeros[32] = {0};
+    struct bytes nonce = BYTES_ARRAY(zeros);
+    struct psk_id link = {.type = PSK_RESUMPTION,
+                          .usage = PSK_REINIT,
+                          .group_id = BYTES_LIT("group id"),
+                          .epoch = 1,
+                          .nonce = nonce};
+    struct psk_id branch = link;
+    branch.usage = PSK_BRANCH;
+    struct psk_id short_nonce = {
+        .type = PSK_EXTERNAL, .id = BYTES_LIT("id"), .nonce = {zeros, 31}};
+    struct reinit reinit = {BYTES_LIT("next"), MLS_VERSION_10, SUITE_1, {0}};
+    const struct {
+        bool external;
+        struct proposal_or_ref p;
+    } rows[] = {
+        {false, BY_VALUE(PROPOSAL_EXTERNAL_INIT, .kem_output = nonce)},
+        {false, BY_VALUE(PROPOSAL_PSK, .psk = link)},
+        {false, BY_VALUE(PROPOSAL_PSK, .psk = branch)},
+        {false, BY_VALUE(PROPOSAL_PSK, .psk = short_nonce)},
+        {false, BY_VALUE(PROPOSAL_REINIT, .reinit = reinit)},
+        {true, BY_VALUE(PROPOSAL_EXTERNAL_INIT, .kem_output = nonce)},
+        {true, BY_VALUE(PROPOSAL_PSK, .psk = link)},
+        {true, BY_VALUE(PROPOSAL_PSK, .psk = branch)},
+        {true, BY_VALUE(PROPOSAL_REINIT, .reinit = reinit)},
+        {true, BY_VALUE(PROPOSAL_GROUP_CONTEXT_EXTENSIONS, .remove = 0)},
+        {true, BY_VALUE(PROPOSAL_REMOVE, .remove = 77)},
+        {true, BY_VALUE(PROPOSAL_SELF_REMOVE, .remove = 0)},
+        {true, {.by_reference = true, .reference = nonce}},
+    };
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(world_close) struct world w = {0};
+        CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        CLEANUP(item_clear) struct item item = {0};
+        const uint32_t gone = 7;
+        struct sotto_commit ask = {.removes = &gone, .remove_count = 1};
+        CHECK(open_eight(&w, 40 + r));
+        CHECK(item_set(&item, &rows[r].p));
+        evil_next_proposal(buf_bytes(&item.encoded));
+        if (rows[r].external) {
+            CHECK_UINT(join_external(&w, MEMBERS, &message), SOTTO_OK);
+            CHECK(all_refuse(&w, &message, 0, SOTTO_ERR_INVALID));
+        } else {
+            CHECK_UINT(sotto_group_commit(w.member[0].group, &ask, &out),
+                       SOTTO_OK);
+            CHECK(all_refuse(&w, &out.message, 1, SOTTO_ERR_INVALID));
+        }
+    }
+}
+
+/* "The Commit MUST NOT include any proposals by reference": one that all
+ * members keep, and that would fit otherwise. */
+static void a_joiner_takes_in_nothing_that_was_proposed(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf proposal = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    CLEANUP(item_clear) struct item item = {0};
+    struct sotto_proposal remove = {.kind = SOTTO_PROPOSE_REMOVE, .leaf = 2};
+    struct sotto_ref ref = {0};
+    CHECK(open_eight(&w, 60));
+    CHECK_UINT(sotto_group_propose(w.member[1].group, &remove, &proposal),
+               SOTTO_OK);
+    for (size_t i = 0; i < MEMBERS; i++) {
+        CLEANUP(sotto_result_free) struct sotto_result r = {0};
+        CHECK_UINT(
+            sotto_group_process(w.member[i].group, view_of(&proposal), &r),
+            SOTTO_OK);
+        ref = r.ref;
+    }
+    struct proposal_or_ref p = {.by_reference = true,
+                                .reference = {ref.data, ref.len}};
+    CHECK(item_set(&item, &p));
+    evil_next_proposal(buf_bytes(&item.encoded));
+    CHECK_UINT(join_external(&w, MEMBERS, &message), SOTTO_OK);
+    CHECK(all_refuse(&w, &message, 0, SOTTO_ERR_INVALID));
+}
+
 static const struct test tests[] = {
     TEST(what_all_see_is_refused_by_all_alike),
     TEST(what_cannot_be_applied_can_be_looked_at),
@@ -212,5 +382,9 @@ static const struct test tests[] = {
     TEST(a_forged_own_message_does_not_make_a_state_look_old),
     TEST(a_forged_own_commit_does_not_make_a_state_look_old),
     TEST(an_old_copy_knows_its_later_messages),
+    TEST(a_broken_joiner_is_refused_by_all_alike),
+    TEST(a_joiner_that_breaks_a_subtree_cuts_off_that_subtree),
+    TEST(lists_that_break_a_rule_are_refused),
+    TEST(a_joiner_takes_in_nothing_that_was_proposed),
 };
 TEST_MAIN(tests)

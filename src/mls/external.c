@@ -9,6 +9,10 @@
 #include "mls/commit.h"
 #include "mls/group_info.h"
 
+#ifdef MLS_EVIL
+#include "mls/evil.h"
+#endif
+
 #define LEAF_NONE UINT32_MAX
 
 struct joining {
@@ -64,6 +68,9 @@ static enum err take_external_init(const struct joining *j, struct draft *d)
     TRY(group_info_external_pub(&j->info, &external_pub));
     TRY(schedule_external_send(j->mls->crypto, j->own.suite, &j->mls->random,
                                external_pub, &kem_output, &d->external_init));
+#ifdef MLS_EVIL
+    evil_kem(&kem_output);
+#endif
     p.kem_output = buf_bytes(&kem_output);
     return draft_take(d, &p);
 }
@@ -93,8 +100,14 @@ static enum err take_seat(struct joining *j, struct draft *d)
     struct epoch *e = &j->group->epoch;
     struct epoch *next = &d->staged->next;
 
-    TRY(tree_add(j->mls->crypto, next->tree, &j->own.key_package.leaf,
-                 &e->keys.leaf));
+    const struct leaf_node *leaf = &j->own.key_package.leaf;
+    struct leaf_case at = {j->mls, e->suite, leaf->source, NULL};
+
+    if (d->changes.replaces) {
+        at.before = tree_leaf(d->staged->before, d->changes.replaced);
+        TRY(leaf_check_credential(&at, leaf));
+    }
+    TRY(tree_add(j->mls->crypto, next->tree, leaf, &e->keys.leaf));
     secret_copy(&e->keys.key[0], &j->own.encryption_key);
     return members_check(next->tree, d->changes.extensions);
 }

@@ -332,6 +332,38 @@ static void a_mutated_external_commit_changes_nothing(void)
     CHECK(works(&w));
 }
 
+/* Accepts a replacement only of the same identity. */
+static enum sotto_err same_identity(void *ctx,
+                                    const struct sotto_credential *credential,
+                                    const struct sotto_credential *before)
+{
+    (void)ctx;
+    return before == NULL || same(before->identity, credential->identity)
+               ? SOTTO_OK
+               : SOTTO_ERR_AUTH;
+}
+
+static void nobody_takes_the_place_of_another(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    const struct sotto_credential_check check = {same_identity, NULL};
+    const uint32_t old = 1;
+    struct sotto_external_join ask = {.resync = true, .old_leaf = &old};
+    CHECK(world_three(&w, SUITE_1, 18));
+    CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_OK);
+    sotto_mls_set_credential_check(w.mls, check);
+    for (size_t i = 0; i < 3; i++) {
+        enum sotto_outcome outcome = 0;
+        CHECK_UINT(world_take(&w, i, view_of(&j.message), &outcome),
+                   SOTTO_ERR_AUTH);
+    }
+    CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_ERR_AUTH);
+    CHECK_UINT(join(&w, 1, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(arrive(&w, 1, &j), SOTTO_OK);
+    CHECK(works(&w));
+}
+
 /* ---- Proposals from outside ---- */
 
 #define OUTSIDER 20U /* member of the world, never of the group */
@@ -627,6 +659,7 @@ static const struct test tests[] = {
     TEST(refuses_what_the_members_would_refuse),
     TEST(a_mutated_group_info_is_refused),
     TEST(a_mutated_external_commit_changes_nothing),
+    TEST(nobody_takes_the_place_of_another),
     TEST(an_external_sender_proposes),
     TEST(an_external_sender_opens_and_ends_a_group),
     TEST(outsiders_keep_to_what_they_may),

@@ -118,10 +118,152 @@ static void joining_and_loading_survive_lack_of_memory(void)
     CHECK_UINT(err, SOTTO_OK);
 }
 
+/* Calls `step` with each allocation failing once, until all of them hold. */
+static enum sotto_err with_faults(enum sotto_err (*step)(void *ctx), void *ctx)
+{
+    enum sotto_err err = SOTTO_ERR_NOMEM;
+    for (unsigned n = 0; err == SOTTO_ERR_NOMEM && n < 5000; n++) {
+        mem_fail_after(n);
+        err = step(ctx);
+    }
+    mem_fail_after(1U << 30);
+    return err;
+}
+
+/* What a step works on: the world, what it is given, what it made. */
+struct scene {
+    struct world w;
+    struct sotto_identity identity;
+    struct sotto_buf given, made;
+    struct sotto_commit_out commit;
+    struct sotto_group *group;
+};
+
+static void scene_clear(struct scene *s)
+{
+    sotto_buf_free(&s->given);
+    sotto_buf_free(&s->made);
+    sotto_commit_out_free(&s->commit);
+    sotto_group_free(&s->group);
+    world_close(&s->w);
+}
+
+static enum sotto_err join_external(void *ctx)
+{
+    struct scene *s = ctx;
+    struct sotto_external_join ask = {.identity = &s->identity,
+                                      .group_info = view_of(&s->given),
+                                      .resync = true};
+    return sotto_group_join_external(s->w.mls, &ask, &s->made, &s->group);
+}
+
+/* Member 0 takes what was made, and keeps it as it is. */
+static enum sotto_err process_made(void *ctx)
+{
+    struct scene *s = ctx;
+    CLEANUP(sotto_result_free) struct sotto_result r = {0};
+    return sotto_group_process(s->w.member[0].group, view_of(&s->made), &r);
+}
+
+static void an_external_commit_survives_lack_of_memory(void)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CHECK(world_three(&s.w, SUITE_1, 30));
+    s.identity = world_identity(&s.w, 1);
+    CHECK_UINT(sotto_group_info(s.w.member[0].group, true, &s.given), SOTTO_OK);
+    CHECK_UINT(with_faults(join_external, &s), SOTTO_OK);
+    uint64_t epoch = sotto_group_epoch(s.w.member[0].group);
+    CHECK_UINT(with_faults(process_made, &s), SOTTO_OK);
+    CHECK_UINT(sotto_group_epoch(s.w.member[0].group), epoch);
+    CHECK_UINT(world_spread(&s.w, view_of(&s.made)), SOTTO_OK);
+    s.w.member[1].group = s.group;
+    s.group = NULL;
+    CHECK_UINT(world_in_group(&s.w), 3);
+    CHECK(world_agrees(&s.w));
+}
+
+static enum sotto_err propose_outside(void *ctx)
+{
+    struct scene *s = ctx;
+    struct sotto_outsider from = {
+        .suite = SUITE_1,
+        .group_id = text_of("group id"),
+        .epoch = sotto_group_epoch(s->w.member[0].group),
+        .kind = SOTTO_SENDER_NEW_MEMBER_PROPOSAL,
+        .signature_private = view_of(&s->w.member[3].signature_private)};
+    struct sotto_proposal add = {.kind = SOTTO_PROPOSE_ADD,
+                                 .key_package =
+                                     view_of(&s->w.member[3].key_package)};
+    return sotto_outsider_propose(s->w.mls, &from, &add, &s->made);
+}
+
+static void a_proposal_from_outside_survives_lack_of_memory(void)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CHECK(world_three(&s.w, SUITE_1, 31));
+    CHECK_UINT(world_key_package(&s.w, 3), SOTTO_OK);
+    CHECK_UINT(with_faults(propose_outside, &s), SOTTO_OK);
+    CHECK_UINT(with_faults(process_made, &s), SOTTO_OK);
+    CHECK_UINT(world_outcome(&s.w, 0, &s.made), SOTTO_DUPLICATE);
+}
+
+static enum sotto_err reinitialize(void *ctx)
+{
+    struct scene *s = ctx;
+    struct sotto_bytes adds[] = {view_of(&s->w.member[1].key_package),
+                                 view_of(&s->w.member[2].key_package)};
+    struct sotto_link link = {.from = s->w.member[0].group,
+                              .identity = &s->identity,
+                              .adds = adds,
+                              .add_count = 2};
+    return sotto_group_reinitialize(s->w.mls, &link, &s->commit, &s->group);
+}
+
+static enum sotto_err follow(void *ctx)
+{
+    struct scene *s = ctx;
+    CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
+    const struct sotto_group *const old[] = {s->w.member[1].group};
+    struct sotto_join join = {.welcome = view_of(&s->commit.welcome),
+                              .key_package_private =
+                                  view_of(&s->w.member[1].key_package_private),
+                              .groups = {old, 1}};
+    return sotto_group_join(s->w.mls, &join, &g);
+}
+
+static enum sotto_err reload(void *ctx)
+{
+    struct scene *s = ctx;
+    CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
+    struct sotto_store store = memory_store_of(&s->w.member[1].store);
+    return sotto_group_load(s->w.mls, &store, &g);
+}
+
+static void a_reinitialization_survives_lack_of_memory(void)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    struct sotto_extension e = {WORLD_EXT, text_of("next")};
+    struct sotto_reinit next = {text_of("next"), SUITE_1, {&e, 1}};
+    struct sotto_commit ask = {.reinit = &next};
+    CHECK(world_three(&s.w, SUITE_1, 32));
+    CHECK_UINT(world_commit(&s.w, 2, &ask, NULL, 0), SOTTO_OK);
+    for (size_t i = 1; i < 3; i++)
+        CHECK_UINT(world_key_package(&s.w, i), SOTTO_OK);
+    s.identity = world_identity(&s.w, 0);
+    CHECK_UINT(with_faults(reinitialize, &s), SOTTO_OK);
+    CHECK_UINT(with_faults(follow, &s), SOTTO_OK);
+    struct sotto_store store = memory_store_of(&s.w.member[1].store);
+    CHECK_UINT(sotto_group_save(s.w.member[1].group, &store), SOTTO_OK);
+    CHECK_UINT(with_faults(reload, &s), SOTTO_OK);
+}
+
 static const struct test tests[] = {
     TEST(a_commit_survives_lack_of_memory),
     TEST(processing_survives_lack_of_memory),
     TEST(a_proposal_survives_lack_of_memory),
     TEST(joining_and_loading_survive_lack_of_memory),
+    TEST(an_external_commit_survives_lack_of_memory),
+    TEST(a_proposal_from_outside_survives_lack_of_memory),
+    TEST(a_reinitialization_survives_lack_of_memory),
 };
 TEST_MAIN(tests)
