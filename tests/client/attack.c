@@ -348,32 +348,44 @@ enum err plan_claim(struct plan *p, uint64_t version)
     return OK;
 }
 
-enum err plan_package(struct plan *p, uint64_t version, struct bytes *out)
+/* What the spare device says about itself; it borrows from the plan. */
+static enum err spare_identity(struct plan *p, uint64_t version,
+                               struct sotto_extension *extension,
+                               struct sotto_identity *out)
 {
     static const uint16_t types[] = {EXT_CHANNEL, EXT_SUBSCRIPTION, EXT_PROFILE,
                                      EXT_ACCOUNT};
     static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL};
-    CLEANUP(sotto_buf_free) struct sotto_buf package = {0};
-    CLEANUP(sotto_buf_free) struct sotto_buf private = {0};
     const struct attacker *a = p->a;
     struct bytes claim = {0};
-    struct sotto_ref ref = {0};
     if (version > 0)
         TRY(claim_of(p, version, &claim));
-    struct sotto_extension extension = {EXT_ACCOUNT, lend(claim)};
-    struct sotto_identity id = {
+    *extension = (struct sotto_extension){EXT_ACCOUNT, lend(claim)};
+    *out = (struct sotto_identity){
         .suite = sotto_suite_default(),
         .identity = lend(chain_account_id(a->chain)),
         .signature_private = lend(bytes_in(&a->spare_private)),
         .signature_public = lend(bytes_in(&a->spare_public)),
-        .extensions = {&extension, version > 0 ? 1 : 0},
+        .extensions = {extension, version > 0 ? 1 : 0},
         .extension_types = types,
         .extension_type_count = COUNT(types),
         .proposal_types = proposals,
         .proposal_type_count = COUNT(proposals),
         .not_after = UINT64_MAX,
     };
-    TRY(plain(sotto_key_package_create(a->mls, &id, &package, &private, &ref)));
+    return OK;
+}
+
+enum err plan_package(struct plan *p, uint64_t version, struct bytes *out)
+{
+    CLEANUP(sotto_buf_free) struct sotto_buf package = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf private = {0};
+    struct sotto_extension extension = {0};
+    struct sotto_identity id = {0};
+    struct sotto_ref ref = {0};
+    TRY(spare_identity(p, version, &extension, &id));
+    TRY(plain(
+        sotto_key_package_create(p->a->mls, &id, &package, &private, &ref)));
     return plan_keep(p, bytes_in(&package), out);
 }
 
@@ -411,6 +423,28 @@ static enum err write_lists(struct plan *p)
     TRY(plan_keep(p, buf_bytes(&data), &kept));
     p->commit.authenticated_data = lend(kept);
     return OK;
+}
+
+enum err plan_join(struct plan *p, uint64_t version, bool resync,
+                   struct sotto_buf *out)
+{
+    CLEANUP(sotto_buf_free) struct sotto_buf info = {0};
+    CLEANUP(sotto_group_free) struct sotto_group *group = NULL;
+    const uint32_t old = sotto_group_own_leaf(p->a->group);
+    struct sotto_extension extension = {0};
+    struct sotto_identity id = {0};
+    TRY(write_lists(p));
+    TRY(spare_identity(p, version, &extension, &id));
+    TRY(plain(sotto_group_info(p->a->group, true, &info)));
+    struct sotto_external_join join = {
+        .identity = &id,
+        .group_info = lend(bytes_in(&info)),
+        .resync = resync,
+        .old_leaf = &old,
+        .app_proposals = p->commit.app_proposals,
+        .app_proposal_count = p->commit.app_proposal_count,
+        .authenticated_data = p->commit.authenticated_data};
+    return plain(sotto_group_join_external(p->a->mls, &join, out, &group));
 }
 
 enum err plan_commit(struct plan *p, bool merge, uint8_t *out_status)

@@ -89,6 +89,10 @@ MUST_USE enum err plan_claim(struct plan *p, uint64_t version);
  * account; 0: none. */
 MUST_USE enum err plan_package(struct plan *p, uint64_t version,
                                struct bytes *out);
+/* An external commit of the spare device, which claims that state too; with
+ * `resync`, in the place of the attacker's leaf. */
+MUST_USE enum err plan_join(struct plan *p, uint64_t version, bool resync,
+                            struct sotto_buf *out);
 /* Replaces one GroupContext extension, keeping the others. */
 MUST_USE enum err plan_extension(struct plan *p, uint16_t type,
                                  struct bytes data);

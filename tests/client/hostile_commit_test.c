@@ -195,6 +195,25 @@ static enum err other_kind(struct scene *s, struct plan *p)
     return plan_extension(p, EXT_PROFILE, buf_bytes(&data));
 }
 
+static enum err end_of_the_group(struct scene *s, struct plan *p)
+{
+    static const struct sotto_reinit next = {
+        .group_id = {(const uint8_t *)"next", 4}};
+    (void)s;
+    p->commit.reinit = &next;
+    return OK;
+}
+
+static enum err resumption(struct scene *s, struct plan *p)
+{
+    static struct sotto_resumption now;
+    now.epoch = s->epoch;
+    p->commit.resumptions = &now;
+    p->commit.resumption_count = 1;
+    return OK;
+}
+
+#define KIND  "a kind of proposal that conversations do not use"
 #define LISTS "lists of subscriptions that do not fit its changes"
 #define WHAT  "a change of what a conversation is"
 
@@ -237,6 +256,8 @@ static void what_everybody_can_see_is_skipped_by_everybody(void)
         {"other channel", other_channel, WHAT},
         {"other secret", other_secret, WHAT},
         {"other kind", other_kind, WHAT},
+        {"reinit", end_of_the_group, KIND},
+        {"resumption", resumption, KIND},
     };
     CLEANUP(scene_end) struct scene s;
     CHECK_UINT(scene_begin(&s), OK);
@@ -301,6 +322,51 @@ static void a_proposal_outside_a_commit_is_skipped_and_cannot_be_named(void)
     CHECK(scene_skipped(&s, "a commit that is not valid"));
 }
 
+/* A server that puts something else in the place of commits. */
+static void exchange(void *ctx, struct passing *p)
+{
+    const struct sotto_buf *other = ctx;
+    struct request event = {0};
+    struct buf out = buf_new(MESSAGE_MAX);
+    if (p->kind != FRAME_EVENT ||
+        request_read(buf_bytes(&p->message), &event) != OK ||
+        event.method != EVENT_ENTRY || event.entry_event.kind != ENTRY_COMMIT)
+        return;
+    event.entry_event.body = (struct bytes){other->data, other->len};
+    if (request_write(&out, &event) == OK) {
+        buf_clear(&p->message);
+        p->message = out;
+    }
+}
+
+/* The joiner's account lists the device, and a member gave it a GroupInfo. The
+ * server takes no such commit into a log; one that is in it with the joiner
+ * does, and is not believed. */
+static void nobody_joins_by_a_commit_of_its_own(void)
+{
+    CLEANUP(scene_end) struct scene s;
+    CHECK_UINT(scene_begin(&s), OK);
+    CHECK_UINT(attacker_add_device(&s.a), OK);
+    for (size_t resync = 0; resync < 2; resync++) {
+        CLEANUP(plan_clear) struct plan p = {.a = &s.a};
+        CLEANUP(plan_clear) struct plan plain = {.a = &s.a};
+        CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+        struct answer answer = {0};
+        uint8_t status = 0;
+        uint64_t version = chain_version(s.a.chain);
+        CHECK_UINT(plan_states(&p, s.a.chain, version), OK);
+        CHECK_UINT(plan_join(&p, version, resync == 1, &message), OK);
+        CHECK_UINT(attacker_append(&s.a, ENTRY_COMMIT, &message, &answer), OK);
+        CHECK_UINT(answer.status, STATUS_MALFORMED);
+        s.w.tamper = exchange;
+        s.w.tamper_ctx = &message;
+        CHECK_UINT(plan_commit(&plain, false, &status), OK);
+        CHECK_UINT(status, STATUS_OK);
+        CHECK(scene_skipped(&s, "an entry that servers must refuse"));
+        s.w.tamper = NULL;
+    }
+}
+
 static void lists_that_the_server_cannot_read_are_refused_by_it(void)
 {
     CLEANUP(scene_end) struct scene s;
@@ -329,6 +395,7 @@ static void lists_that_the_server_cannot_read_are_refused_by_it(void)
 static const struct test tests[] = {
     TEST(a_commit_that_keeps_the_rules_counts),
     TEST(what_everybody_can_see_is_skipped_by_everybody),
+    TEST(nobody_joins_by_a_commit_of_its_own),
     TEST(a_proposal_outside_a_commit_is_skipped_and_cannot_be_named),
     TEST(lists_that_the_server_cannot_read_are_refused_by_it),
 };
