@@ -613,9 +613,10 @@ struct sotto_proposal {
 };
 
 /* How many proposals of this epoch, one's own that came back included and those
- * of new members left out, a commit could take up. A member "MUST send a Commit message before sending
- * application data" when a valid one is among them (RFC 9420, section 12.4);
- * that is for the caller, since only a commit shows which are valid. */
+ * of new members left out, a commit could take up. A member "MUST send a Commit
+ * message before sending application data" when a valid one is among them (RFC
+ * 9420, section 12.4); that is for the caller, since only a commit shows which
+ * are valid. */
 SOTTO_API size_t sotto_group_proposal_count(const struct sotto_group *group);
 
 /* Makes a standalone proposal (RFC 9420, section 12.1). It counts once its
