@@ -85,7 +85,7 @@ static const struct {
     {false, 1, THEME_CONTACT, "forget capability"},
     {false, 1, THEME_PLAIN, "key packages taken"},
     {false, 1, THEME_PLAIN, "verify handle"},
-    {false, 5, THEME_LIAR, "drop joining"},
+    {false, 10, THEME_LIAR, "drop joining"},
     {false, 6, THEME_LIAR, "joining later"},
     {false, 1, THEME_PLAIN, "join"},
     {false, 1, THEME_PLAIN, "blob piece fetched"},
