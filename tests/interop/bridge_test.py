@@ -141,6 +141,47 @@ def leaving(clients, suite):
     talk(a, [b])
 
 
+def from_outside(clients, suite):
+    """members come in by external commits, and again into their old leaf"""
+    a, b, c = clients
+    three(clients, suite)
+    deliver(a, a("remove", c("auth")["leaf"])["commit"], [b])
+    commit = c("external", b("info")["info"])["commit"]
+    for client in (a, b):
+        changes = client("process", commit)["changes"]
+        check(changes[0]["kind"] == "external init", "it came from outside")
+    agree(a, b, c)
+    talk(c, [a, b])
+    leaf = b("auth")["leaf"]
+    commit = b("resync", a("info")["info"])["commit"]
+    for client in (a, c):
+        check(client("process", commit)["outcome"] == "commit", "a commit")
+    check(agree(a, b, c)["members"] == 3 and b("auth")["leaf"] == leaf,
+          "in its old place")
+    talk(b, [a, c])
+
+
+def heirs(clients, suite):
+    """a group is branched, ended by a ReInit, and followed by another"""
+    a, b, c = clients
+    three(clients, suite)
+    package = b("keypackage")["key_package"]
+    b("join", a("branch", b"branch", package)["welcome"])
+    check(agree(a, b)["members"] == 2, "a subgroup")
+    refuses(c, "not now", "follow", c("keypackage")["key_package"])
+    three(clients, suite)
+    commit = b("reinit", b"heir")["commit"]
+    for client in clients:
+        check(not client("process", commit)["active"], "it has ended")
+    refuses(a, "not now", "send", b"text")
+    packages = [client("keypackage")["key_package"] for client in (b, c)]
+    welcome = a("follow", *packages)["welcome"]
+    for client in (b, c):
+        check(client("join", welcome)["group"] == b"heir".hex(), "the heir")
+    agree(a, b, c)
+    talk(c, [a, b])
+
+
 def refusals(clients, suite):
     """a wrong word or message is an error and changes nothing"""
     a, b, c = clients
@@ -230,7 +271,8 @@ def main():
     clients = [Bridge(program) for _ in range(3)]
     suites = clients[0]("suites")["suites"]
     cases = [(life, s) for s in suites] + [
-        (f, s) for f in (shared_keys, leaving, refusals, damage, long_line)
+        (f, s) for f in (shared_keys, leaving, from_outside,
+                             heirs, refusals, damage, long_line)
         for s in suites[:1]]
     print(f"1..{len(cases) + 2}")
     failed = number = 0

@@ -25,7 +25,8 @@ export const cannot = {
   labels: "exports under one label of its own",
 };
 
-// It exchanges bare KeyPackages: an MLSMessage without its first four bytes.
+// It exchanges bare KeyPackages, and takes bare GroupInfos: an MLSMessage
+// without its first four bytes.
 const header = new Uint8Array([0, 1, 0, 5]);
 
 // What it throws says little by itself.
@@ -120,6 +121,19 @@ export class Member {
         identities.map(this.clientId),
       ),
     );
+
+  // That of its last commit.
+  info = async () => this.bundle.groupInfo.payload;
+
+  async external(info) {
+    this.group = await this.run((ctx) =>
+      ctx.joinByExternalCommit(
+        new cc.GroupInfo(info.slice(header.length)),
+        this.credential,
+      ),
+    );
+    return this.bundle.commit;
+  }
 
   async process(message) {
     const got = await this.run((ctx) =>

@@ -212,6 +212,27 @@ async function psks(g, founder, other) {
   await g.talk();
 }
 
+// Each side joins by a GroupInfo of the other, or this library by its own.
+async function external(g, founder, other) {
+  const [a, b] = await g.people(founder, other);
+  await g.found(a);
+  await g.add(a, b);
+  for (const [from, side] of [
+    [a, other],
+    [b, founder],
+  ]) {
+    if (g.cannot.external && from.side !== sotto) continue;
+    const newcomer = await g.person(g.cannot.external ? sotto : side);
+    await g.deliver(from, (await from.update()).commit);
+    const commit = await newcomer.external(await from.info());
+    await g.deliver(newcomer, commit);
+    g.members.push(newcomer);
+    await g.agree(`an external commit by ${newcomer.side.name}`);
+    await g.talk();
+    await g.update();
+  }
+}
+
 async function plain(g, founder, other) {
   const [a, b] = await g.people(founder, other);
   await g.found(a);
@@ -235,6 +256,7 @@ const scenes = [
     without: ["propose", "commitUpdates"],
   },
   { run: psks, text: "external PSKs", needs: "psk" },
+  { run: external, text: "external commits", without: ["external"] },
   { run: plain, text: "handshake in PublicMessages", plain: true },
 ];
 

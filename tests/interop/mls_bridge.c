@@ -399,6 +399,9 @@ static enum sotto_err run_join(struct bridge *b, const struct words *w,
         psks[i] = (struct sotto_psk){kept_bytes(&b->psk_id[i]),
                                      kept_bytes(&b->psk_key[i])};
     }
+    const struct sotto_group *from = b->group; /* what the new one follows */
+    if (from != NULL)
+        join.groups = (struct sotto_group_list){&from, 1};
     enum sotto_err err = hex_word(a, w, 1, &join.welcome);
     if (err == SOTTO_OK)
         err = hex_word(a, w, 2, &join.ratchet_tree);
@@ -407,6 +410,66 @@ static enum sotto_err run_join(struct bridge *b, const struct words *w,
     if (err == SOTTO_OK)
         err = sotto_group_join(b->mls, &join, &group);
     return err == SOTTO_OK ? enter(b, &group, a) : err;
+}
+
+/* `external` and `resync`. */
+static enum sotto_err run_external(struct bridge *b, const struct words *w,
+                                   struct answer *a)
+{
+    struct sotto_identity id = identity_of(b);
+    struct sotto_external_join join = {
+        .identity = &id, .resync = strcmp(w->word[0], "resync") == 0};
+    struct sotto_buf message = {0};
+    struct sotto_group *group = NULL;
+    enum sotto_err err = hex_word(a, w, 1, &join.group_info);
+    if (err == SOTTO_OK)
+        err = hex_word(a, w, 2, &join.ratchet_tree);
+    if (err == SOTTO_OK)
+        err = sotto_group_join_external(b->mls, &join, &message, &group);
+    if (err == SOTTO_OK)
+        err = enter(b, &group, a);
+    put_buf(a, "commit", &message);
+    return err;
+}
+
+/* Decodes all words from the `first` on. */
+static enum sotto_err hex_words(struct answer *a, const struct words *w,
+                                size_t first, struct sotto_bytes *out)
+{
+    enum sotto_err err = SOTTO_OK;
+    for (size_t i = first; i < w->count && err == SOTTO_OK; i++)
+        err = hex_word(a, w, i, &out[i - first]);
+    return err;
+}
+
+/* `branch` and `follow`: makes a group that follows from the one that it is in,
+ * and moves there. */
+static enum sotto_err run_follow(struct bridge *b, const struct words *w,
+                                 struct answer *a)
+{
+    bool branch = strcmp(w->word[0], "branch") == 0;
+    size_t first = branch ? 2 : 1;
+    struct sotto_bytes adds[WORDS_MAX];
+    struct sotto_identity id = identity_of(b);
+    struct sotto_link link = {.from = b->group,
+                              .identity = &id,
+                              .adds = adds,
+                              .add_count = w->count - first,
+                              .tree_outside = b->tree_outside != 0};
+    struct sotto_commit_out out = {0};
+    struct sotto_group *group = NULL;
+    enum sotto_err err = hex_words(a, w, first, adds);
+    if (err == SOTTO_OK && branch)
+        err = hex_word(a, w, 1, &link.group_id);
+    if (err == SOTTO_OK)
+        err = branch ? sotto_group_branch(b->mls, &link, &out, &group)
+                     : sotto_group_reinitialize(b->mls, &link, &out, &group);
+    if (err == SOTTO_OK)
+        err = enter(b, &group, a);
+    put_buf(a, "welcome", &out.welcome);
+    put_buf(a, "tree", &out.ratchet_tree);
+    sotto_commit_out_free(&out);
+    return err;
 }
 
 /* ---- Sending ---- */
@@ -428,22 +491,12 @@ static enum sotto_err commit(struct bridge *b, struct sotto_commit *ask,
     return SOTTO_OK;
 }
 
-/* Decodes all words after the first. */
-static enum sotto_err hex_words(struct answer *a, const struct words *w,
-                                struct sotto_bytes *out)
-{
-    enum sotto_err err = SOTTO_OK;
-    for (size_t i = 1; i < w->count && err == SOTTO_OK; i++)
-        err = hex_word(a, w, i, &out[i - 1]);
-    return err;
-}
-
 static enum sotto_err run_add(struct bridge *b, const struct words *w,
                               struct answer *a)
 {
     struct sotto_bytes adds[WORDS_MAX];
     struct sotto_commit ask = {.adds = adds, .add_count = w->count - 1};
-    enum sotto_err err = hex_words(a, w, adds);
+    enum sotto_err err = hex_words(a, w, 1, adds);
     return err == SOTTO_OK ? commit(b, &ask, a) : err;
 }
 
@@ -452,7 +505,7 @@ static enum sotto_err run_inject(struct bridge *b, const struct words *w,
 {
     struct sotto_bytes ids[WORDS_MAX];
     struct sotto_commit ask = {.psks = ids, .psk_count = w->count - 1};
-    enum sotto_err err = hex_words(a, w, ids);
+    enum sotto_err err = hex_words(a, w, 1, ids);
     return err == SOTTO_OK ? commit(b, &ask, a) : err;
 }
 
@@ -485,6 +538,15 @@ static enum sotto_err run_commit(struct bridge *b, const struct words *w,
     (void)w;
     struct sotto_commit ask = {.use_pending = true};
     return commit(b, &ask, a);
+}
+
+static enum sotto_err run_reinit(struct bridge *b, const struct words *w,
+                                 struct answer *a)
+{
+    struct sotto_reinit next = {.suite = b->suite};
+    struct sotto_commit ask = {.reinit = &next};
+    enum sotto_err err = hex_word(a, w, 1, &next.group_id);
+    return err == SOTTO_OK ? commit(b, &ask, a) : err;
 }
 
 static enum sotto_err run_propose(struct bridge *b, const struct words *w,
@@ -591,6 +653,9 @@ static void put_changes(struct answer *a, const struct sotto_staged *staged)
         [SOTTO_CHANGE_EXTENSIONS] = "extensions",
         [SOTTO_CHANGE_APP] = "app",
         [SOTTO_CHANGE_PSK] = "psk",
+        [SOTTO_CHANGE_RESUMPTION] = "resumption",
+        [SOTTO_CHANGE_REINIT] = "reinit",
+        [SOTTO_CHANGE_EXTERNAL_INIT] = "external init",
     };
     struct sotto_change c = {0};
     json_t *list = json_array();
@@ -746,6 +811,16 @@ static const struct command {
      CLIENT, run_create},
     {"join", "WELCOME [TREE]", "joins, with a KeyPackage that it made", 1, 2,
      CLIENT, run_join},
+    {"external", "INFO [TREE]", "joins by an external commit", 1, 2, CLIENT,
+     run_external},
+    {"resync", "INFO [TREE]", "the same, in the place of its old leaf", 1, 2,
+     CLIENT, run_external},
+    {"reinit", "GID", "commits a ReInit, of the same suite", 1, 1, GROUP,
+     run_reinit},
+    {"follow", "KP...", "makes the group that a ReInit announced", 1,
+     WORDS_MAX - 1, GROUP, run_follow},
+    {"branch", "GID KP...", "makes a subgroup, and moves there", 2,
+     WORDS_MAX - 1, GROUP, run_follow},
     {"add", "KP...", "commits Adds", 1, WORDS_MAX - 1, GROUP, run_add},
     {"update", "", "commits a new path", 0, 0, GROUP, run_update},
     {"remove", "LEAF...", "commits Removes", 1, WORDS_MAX - 1, GROUP,

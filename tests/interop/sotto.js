@@ -74,6 +74,9 @@ export class Member {
   proposeUpdate = () => this.propose("update");
   proposeAdd = (kp) => this.propose("add", hex(kp));
   offer = (id, key) => this.ask("psk", hex(id), hex(key));
+  info = async () => bytes((await this.ask("info")).info);
+  external = async (info) =>
+    bytes((await this.ask("external", hex(info))).commit);
   grease = () => this.ask("set", "grease", 1);
   plain = (on) => this.ask("set", "public", on ? 1 : 0);
 

@@ -15,6 +15,9 @@ export const cannot = {
   commitUpdates:
     "commits Updates of others with a path for the keys that they replace",
   removed: "does not take a commit with a path that removes it",
+  external:
+    "writes and reads external_pub without its length (section 12.4.3.2): it " +
+    "takes the external commits of others",
   points:
     "makes compressed keys for ECDSA, where section 5.1.1 wants uncompressed " +
     "ones: it is given those",

@@ -7,6 +7,7 @@ export const name = "ts-mls-1";
 export const suites = [1, 2, 3, 4, 5, 6, 7];
 export const cannot = {
   propose: next.cannot.propose,
+  external: next.cannot.external,
   points: next.cannot.points,
   unmerged: next.cannot.unmerged,
   suites: "its X-Wing suite has a number outside the private range",
