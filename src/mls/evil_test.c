@@ -184,6 +184,25 @@ static void a_forged_own_commit_does_not_make_a_state_look_old(void)
                    SOTTO_ERR_AUTH);
 }
 
+/* The keys of a leaf that is blank are there for all, and count for nobody
+ * (RFC 9420, section 6.3.2). */
+static void nobody_speaks_from_a_blank_leaf(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    enum sotto_outcome outcome = 0;
+    uint32_t leaf = 3;
+    struct sotto_commit ask = {.removes = &leaf, .remove_count = 1};
+    CHECK(open_eight(&w, 23));
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    evil_next_sender(leaf, 0);
+    CHECK_UINT(sotto_group_protect(w.member[0].group, text_of(""),
+                                   text_of("boo"), 0, &message),
+               SOTTO_OK);
+    CHECK_UINT(world_take(&w, 5, view_of(&message), &outcome),
+               SOTTO_ERR_INVALID);
+}
+
 /* The state is put back, and meets what it sent after the copy was made. */
 static void an_old_copy_knows_its_later_messages(void)
 {
@@ -381,6 +400,7 @@ static const struct test tests[] = {
     TEST(a_broken_subtree_rejoins_and_the_rest_goes_on),
     TEST(a_forged_own_message_does_not_make_a_state_look_old),
     TEST(a_forged_own_commit_does_not_make_a_state_look_old),
+    TEST(nobody_speaks_from_a_blank_leaf),
     TEST(an_old_copy_knows_its_later_messages),
     TEST(a_broken_joiner_is_refused_by_all_alike),
     TEST(a_joiner_that_breaks_a_subtree_cuts_off_that_subtree),

@@ -116,10 +116,12 @@ static enum sotto_err found(struct pki *p, size_t i,
                               (struct sotto_extension_list){0}, &m->group);
 }
 
-/* Anna and Ben in a group, each with a chain of two. */
-static bool meet(struct pki *p, uint16_t suite)
+/* Anna and Ben in a group, each with a chain of two; Ben's ends at `to`. */
+static bool meet_until(struct pki *p, uint16_t suite, uint64_t to)
 {
-    if (!pki_open(p, suite))
+    struct test_cert cert = {.subject = "ben", .from = CERT_FROM, .to = to};
+    if (!pki_open(p, suite) ||
+        certify(p, p->middle, BEN, cert, &p->cert[BEN]) != OK)
         return false;
     employ(p);
     struct sotto_bytes anna[] = {lend(&p->cert[ANNA]), lend(&p->middle_der)};
@@ -131,6 +133,11 @@ static bool meet(struct pki *p, uint16_t suite)
     struct sotto_commit ask = {.adds = &add, .add_count = 1};
     return world_commit(&p->w, ANNA, &ask, (size_t[]){BEN}, 1) == SOTTO_OK &&
            world_agrees(&p->w);
+}
+
+static bool meet(struct pki *p, uint16_t suite)
+{
+    return meet_until(p, suite, CERT_TO);
 }
 
 static bool same(struct sotto_bytes a, struct sotto_bytes b)
@@ -279,18 +286,28 @@ static void a_certificate_is_renewed(void)
 }
 
 /* Section 5.3.2: what a member says is taken after its certificate expired,
- * and so is the commit that brings a valid one, but no new member. */
+ * and so is the commit that brings a valid one. */
 static void an_expired_member_is_still_heard(void)
 {
     CLEANUP(pki_clear) struct pki p;
     CLEANUP(sotto_buf_free) struct sotto_buf said = {0};
     struct sotto_commit ask = {0};
-    CHECK(meet(&p, 1));
-    p.trust.now = CERT_TO + 1;
+    CHECK(meet_until(&p, 1, CERT_NOW + 1));
+    p.trust.now = CERT_NOW + 2;
     CHECK_UINT(sotto_group_protect(p.w.member[BEN].group, text_of(""),
                                    text_of("still here"), 0, &said),
                SOTTO_OK);
     CHECK_UINT(world_outcome(&p.w, ANNA, &said), SOTTO_APPLICATION);
+    CHECK_UINT(world_commit(&p.w, BEN, &ask, NULL, 0), SOTTO_OK);
+    CHECK(world_agrees(&p.w));
+
+    CHECK_UINT(certify(&p, p.middle, BEN, (struct test_cert){.subject = "ben"},
+                       &p.cert[CARL]),
+               OK);
+    struct sotto_bytes chain[] = {lend(&p.cert[CARL]), lend(&p.middle_der)};
+    struct sotto_leaf_change change = {.certificates = chain,
+                                       .certificate_count = 2};
+    ask.leaf = &change;
     CHECK_UINT(world_commit(&p.w, BEN, &ask, NULL, 0), SOTTO_OK);
     CHECK(world_agrees(&p.w));
 }
