@@ -257,6 +257,15 @@ struct sotto_identity {
 #define SOTTO_PROPOSAL_APP_EPHEMERAL 0x0009U /* draft-ietf-mls-extensions */
 #define SOTTO_PROPOSAL_SELF_REMOVE   0x000aU /* the same */
 
+/* What a leaf lists that its owner supports (RFC 9420, section 7.2): lists of
+ * 16-bit code points, GREASE included. */
+struct sotto_capabilities {
+    struct sotto_bytes versions, suites, extensions, proposals, credentials;
+};
+/* Whether such a list has a code point; false for GREASE. The default extension
+ * and proposal types of RFC 9420 are supported without being listed. */
+SOTTO_API bool sotto_capability_has(struct sotto_bytes list, uint16_t type);
+
 /* A leaf as others see it. The views belong to where the leaf came from. */
 struct sotto_leaf {
     uint16_t credential_type;
@@ -264,7 +273,8 @@ struct sotto_leaf {
     struct sotto_bytes signature_key;
     struct sotto_bytes encryption_key;
     struct sotto_bytes extensions; /* encoded: see sotto_extension_find() */
-    uint64_t not_before;           /* 0 and 0: made by an update or commit */
+    struct sotto_capabilities capabilities;
+    uint64_t not_before; /* 0 and 0: made by an update or commit */
     uint64_t not_after;
 };
 

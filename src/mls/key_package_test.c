@@ -173,10 +173,35 @@ static void a_leaf_does_not_list_what_all_support(void)
         CHECK(u16_list_has(p.leaf.capabilities.cipher_suites, suite.id));
 }
 
+/* Section 11: who makes a group chooses the best suite of all members. */
+static void a_key_package_shows_what_its_owner_supports(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    struct sotto_key_package kp = {0};
+    CHECK_UINT(world_open(&w, SUITE_1, 5), SOTTO_OK);
+    w.grease = true;
+    CHECK_UINT(world_key_package(&w, 0), SOTTO_OK);
+    CHECK_UINT(sotto_key_package_inspect(
+                   w.mls, view_of(&w.member[0].key_package), &kp),
+               SOTTO_OK);
+    const struct sotto_capabilities *c = &kp.leaf.capabilities;
+    CHECK(sotto_capability_has(c->versions, 1));
+    CHECK(sotto_capability_has(c->suites, sotto_suite_default()));
+    CHECK(!sotto_capability_has(c->suites, 0x7777));
+    CHECK(sotto_capability_has(c->extensions, WORLD_EXT));
+    CHECK(sotto_capability_has(c->proposals, SOTTO_PROPOSAL_SELF_REMOVE));
+    CHECK(sotto_capability_has(c->credentials, SOTTO_CREDENTIAL_BASIC));
+    CHECK(!sotto_capability_has(c->credentials, SOTTO_CREDENTIAL_X509));
+    struct reader r = reader_of(bytes_in(c->suites));
+    CHECK(!sotto_capability_has(c->suites, reader_u16(&r))); /* GREASE */
+    CHECK(!sotto_capability_has((struct sotto_bytes){0}, 1));
+}
+
 static const struct test tests[] = {
     TEST(grease_is_there_when_asked_for),
     TEST(who_has_grease_lives_with_the_others),
     TEST(a_group_context_has_no_grease),
     TEST(a_leaf_does_not_list_what_all_support),
+    TEST(a_key_package_shows_what_its_owner_supports),
 };
 TEST_MAIN(tests)
