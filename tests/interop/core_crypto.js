@@ -20,6 +20,7 @@ export const cannot = {
   authenticator: "does not show it: the exporter is compared alone",
   propose: "makes no proposals, and commits those of others",
   psk: "has no PSKs",
+  heirs: "has no ReInit and no branches",
   private: "sends and takes handshake messages as PublicMessages alone",
   suites: "4, 6: it has no Ed448; hybrids: it has none",
   labels: "exports under one label of its own",

@@ -233,6 +233,30 @@ async function external(g, founder, other) {
   }
 }
 
+// Groups that follow from others: the other side ends one by a ReInit.
+async function heirs(g, founder, other) {
+  const sides = [founder, other];
+  const [a, b, c, d] = await g.people(...sides, ...sides);
+  await g.found(a);
+  await g.add(a, b, c, d);
+  await g.update();
+  const maker = g.members.find((m) => m.side === sotto);
+  const others = g.members.filter((m) => m !== maker);
+  const packages = () => Promise.all(others.map((m) => m.keyPackage()));
+  const ender = g.members.find((m) => m.side !== sotto);
+  await g.deliver(ender, (await ender.reinit(text.encode("heir"))).commit);
+  const heir = await maker.follow(...(await packages()));
+  for (const m of others) await m.joinHeir(heir);
+  await g.agree("a ReInit");
+  await g.update();
+  const kps = await packages();
+  const branch = await maker.branch(text.encode("branch"), ...kps);
+  for (const m of others) await m.joinBranch(branch);
+  await g.agree("a branch");
+  await g.talk();
+  await g.update();
+}
+
 async function plain(g, founder, other) {
   const [a, b] = await g.people(founder, other);
   await g.found(a);
@@ -257,6 +281,12 @@ const scenes = [
   },
   { run: psks, text: "external PSKs", needs: "psk" },
   { run: external, text: "external commits", without: ["external"] },
+  {
+    run: heirs,
+    text: "ReInit and branches",
+    needs: "heirs",
+    without: ["follow"],
+  },
   { run: plain, text: "handshake in PublicMessages", plain: true },
 ];
 

@@ -77,6 +77,13 @@ export class Member {
   info = async () => bytes((await this.ask("info")).info);
   external = async (info) =>
     bytes((await this.ask("external", hex(info))).commit);
+  reinit = (groupId) => this.commit("reinit", hex(groupId));
+  follow = async (...kps) =>
+    bytes((await this.ask("follow", ...kps.map(hex))).welcome);
+  branch = async (groupId, ...kps) =>
+    bytes((await this.ask("branch", hex(groupId), ...kps.map(hex))).welcome);
+  joinHeir = this.join;
+  joinBranch = this.join;
   grease = () => this.ask("set", "grease", 1);
   plain = (on) => this.ask("set", "public", on ? 1 : 0);
 

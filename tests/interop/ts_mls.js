@@ -18,6 +18,9 @@ export const cannot = {
   external:
     "writes and reads external_pub without its length (section 12.4.3.2): it " +
     "takes the external commits of others",
+  follow:
+    "gives no tree to those who join a group that follows from another, so it " +
+    "joins those that others make",
   points:
     "makes compressed keys for ECDSA, where section 5.1.1 wants uncompressed " +
     "ones: it is given those",
@@ -192,6 +195,38 @@ export class Member {
 
   async plain(on) {
     this.public = on;
+  }
+
+  reinit = async (groupId) =>
+    this.made(
+      await mls.reinitGroup({
+        context: this.context(),
+        state: this.group,
+        groupId,
+        version: "mls10",
+        cipherSuite: suiteNames.get(this.suite.id),
+      }),
+    );
+
+  heir = (welcome) => ({
+    context: this.context(),
+    welcome: decode(welcome).welcome,
+    keyPackage: this.package.publicPackage,
+    privateKeyPackage: this.package.privatePackage,
+  });
+
+  async joinHeir(welcome) {
+    this.group = await mls.joinGroupFromReinit({
+      suspendedState: this.group,
+      ...this.heir(welcome),
+    });
+  }
+
+  async joinBranch(welcome) {
+    this.group = await mls.joinGroupFromBranch({
+      oldState: this.group,
+      ...this.heir(welcome),
+    });
   }
 
   async proposeAdd(kp) {

@@ -8,6 +8,7 @@ export const suites = [1, 2, 3, 4, 5, 6, 7];
 export const cannot = {
   propose: next.cannot.propose,
   external: next.cannot.external,
+  follow: next.cannot.follow,
   points: next.cannot.points,
   unmerged: next.cannot.unmerged,
   suites: "its X-Wing suite has a number outside the private range",
@@ -73,14 +74,23 @@ export class Member extends next.Member {
   }
 
   async commit(extraProposals = []) {
-    const { newState, commit, welcome } = await mls.createCommit(
-      { state: this.group, cipherSuite: this.suite, pskIndex: this.pskIndex() },
-      {
-        extraProposals,
-        ratchetTreeExtension: true,
-        wireAsPublicMessage: this.public,
-      },
+    return this.made(
+      await mls.createCommit(
+        {
+          state: this.group,
+          cipherSuite: this.suite,
+          pskIndex: this.pskIndex(),
+        },
+        {
+          extraProposals,
+          ratchetTreeExtension: true,
+          wireAsPublicMessage: this.public,
+        },
+      ),
     );
+  }
+
+  made({ newState, commit, welcome }) {
     this.group = newState;
     return {
       commit: mls.encodeMlsMessage(commit),
@@ -118,6 +128,37 @@ export class Member extends next.Member {
         },
       },
     ]);
+
+  reinit = async (groupId) =>
+    this.made(
+      await mls.reinitGroup(
+        this.group,
+        groupId,
+        "mls10",
+        this.suite.name,
+        [],
+        this.suite,
+      ),
+    );
+
+  heir = (welcome) => [
+    this.group,
+    decode(welcome).welcome,
+    this.package.publicPackage,
+    this.package.privatePackage,
+    undefined,
+  ];
+
+  async joinHeir(welcome) {
+    this.group = await mls.joinGroupFromReinit(...this.heir(welcome));
+  }
+
+  async joinBranch(welcome) {
+    this.group = await mls.joinGroupFromBranch(
+      ...this.heir(welcome),
+      this.suite,
+    );
+  }
 
   async proposeAdd(kp) {
     const { newState, message } = await mls.createProposal(
