@@ -119,6 +119,7 @@ struct look {
     int64_t id;  /* the other's, of that conversation; 0: not a member */
     bool listed; /* the account, by a member */
     bool busy;
+    int64_t cut_off; /* the conversation in which it was */
 };
 
 static enum err look_for_account(void *ctx, struct bytes account,
@@ -168,16 +169,38 @@ static bool is_there(struct look *l, const struct client_conversation *c,
     struct client_visitor v = {.conversation = look_at_other, .ctx = l};
     l->id = 0;
     l->channel = c->channel.data;
-    return d->client == NULL || client_conversations(d->client, &v) != OK ||
+    return d->client != NULL && client_conversations(d->client, &v) == OK &&
            l->id != 0;
 }
 
-/* An attacker whose commit cut it off may have been the only one whom it could
- * ask, and have left. */
+static enum err find_askable(void *ctx, const struct client_conversation *c)
+{
+    struct look *l = ctx;
+    for (unsigned i = 0; i < l->w->device_count && c->id == l->cut_off; i++) {
+        if (&l->w->devices[i] != l->d && is_there(l, c, &l->w->devices[i]))
+            l->d->askable |= 1U << i;
+    }
+    return OK;
+}
+
+void world_cut_off(struct world *w, struct device *d, int64_t conversation)
+{
+    struct look l = {.w = w, .d = d, .cut_off = conversation};
+    struct client_visitor v = {.conversation = find_askable, .ctx = &l};
+    d->cut_off = true;
+    if (client_conversations(d->client, &v) != OK)
+        world_fail(w, "%s: cannot list its conversations", d->name);
+}
+
+/* Cut off by an attacker, when all whom it could ask have left since. */
 static bool is_stranded(struct look *l, const struct client_conversation *c,
                         const struct device *d)
 {
-    return d->cut_off && !is_there(l, c, l->w->insider);
+    bool any = !d->cut_off;
+    for (unsigned i = 0; i < l->w->device_count; i++)
+        any = any || ((d->askable >> i & 1U) != 0 &&
+                      is_there(l, c, &l->w->devices[i]));
+    return !any;
 }
 
 static struct device *missing(struct look *l,

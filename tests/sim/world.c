@@ -417,7 +417,8 @@ static void take_event(struct world *w, struct device *d,
     if (!insider_explains(w, d, e) && !is_expected(w, d, e))
         world_fail(w, "%s: %s %s", d->name, client_event_name(e->kind),
                    e->detail);
-    d->cut_off |= e->kind == CLIENT_REJOIN && w->insider != NULL;
+    if (e->kind == CLIENT_REJOIN && w->insider != NULL)
+        world_cut_off(w, d, e->conversation);
     if (e->kind == CLIENT_REGISTER_FAILED)
         world_meet(w, POINT_NOT_REGISTERED);
     if (e->kind == CLIENT_REJOINED)

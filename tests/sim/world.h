@@ -70,10 +70,11 @@ struct device {
     bool misled; /* registers with what the server must refuse */
     bool away;   /* for longer than anything is kept, ever */
     bool backed_up;
-    bool gone;     /* it attacked, and is never seen again */
-    bool restored; /* an old copy of its store was put back, ever */
-    bool cut_off;  /* by an insider's commit, ever */
-    bool shut_out; /* the server kept an invitation from it, ever */
+    bool gone;        /* it attacked, and is never seen again */
+    bool restored;    /* an old copy of its store was put back, ever */
+    bool cut_off;     /* by an insider's commit, ever */
+    unsigned askable; /* devices that were there then, a bit each */
+    bool shut_out;    /* the server kept an invitation from it, ever */
     struct link links[LANES_MAX];
     struct client_counters counters; /* of its earlier lives */
 };
@@ -229,6 +230,9 @@ void life_live(struct world *w);
 void life_step(struct world *w, struct device *d);
 void life_enrol(struct world *w, struct device *d);
 void life_at(struct world *w, struct device *d, uint64_t at);
+
+/* Remembers whom a device can ask to be let in again. */
+void world_cut_off(struct world *w, struct device *d, int64_t conversation);
 
 /* Heals the network, waits until nothing is left to do, and compares what all
  * sides hold. */
