@@ -63,6 +63,10 @@ bench: all ## a line per figure: name, value, unit (some minutes)
 	    SOTTOD=build/src/server/sottod build/bench/bench_$$name || exit 1; \
 	done
 
+bench-mls: build/build.ninja ## what MLS costs in groups of 2 to 50,000, and the targets
+	@ninja -C build bench/bench_mls
+	@build/bench/bench_mls
+
 install: all ## install the programs and man pages (DESTDIR= for a package)
 	meson install -C build --no-rebuild
 
@@ -70,4 +74,4 @@ clean: ## remove the build folders
 	rm -rf build build-asan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all demo test check-all test-bare sim interop mutants fuzz \
-	lint bench format install clean
+	lint bench bench-mls format install clean
