@@ -186,8 +186,8 @@ static void newcomer_make(const struct world *w, struct newcomer *n)
                                     &n->private_key, &n->public_key),
          "keygen");
     const struct sotto_identity id = identity_of(w, n);
-    must(sotto_key_package_create(w->mls, &id, &n->package,
-                                  &n->package_private, &ref),
+    must(sotto_key_package_create(w->mls, &id, &n->package, &n->package_private,
+                                  &ref),
          "key package");
 }
 
@@ -277,9 +277,9 @@ static void measure_join(struct world *w)
     const struct sotto_bytes adds[] = {view(&one.package)};
     const struct sotto_commit commit = {.adds = adds, .add_count = 1};
     must(sotto_group_commit(w->committer, &commit, &out), "add");
-    const struct sotto_join join = {
-        .welcome = view(&out.welcome),
-        .key_package_private = view(&one.package_private)};
+    const struct sotto_join join = {.welcome = view(&out.welcome),
+                                    .key_package_private =
+                                        view(&one.package_private)};
     while (rounds_more(&took)) {
         struct sotto_group *joined = NULL;
         size_t before = heap_used;
@@ -545,8 +545,7 @@ static void report_targets(void)
         const struct target *t = &targets[i];
         if (worst[i] == 0)
             continue;
-        bool ok =
-            t->least ? worst[i] >= t->wanted : worst[i] <= t->wanted;
+        bool ok = t->least ? worst[i] >= t->wanted : worst[i] <= t->wanted;
         printf("target\t%s\t%.2f\t%s%.0f\t%s\n", t->name, worst[i],
                t->least ? ">=" : "<=", t->wanted, ok ? "ok" : "short");
     }

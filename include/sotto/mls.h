@@ -184,6 +184,27 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_x509_check(void *ctx, const struct sotto_credential *credential,
                  const struct sotto_credential *before);
 
+#define SOTTO_WORKERS_MAX 64U
+
+/*
+ * Threads of the caller for what takes long and can be shared out: the
+ * signatures of a tree at joining, and of many KeyPackages that one commit
+ * adds. `run` calls part(arg, i) once for each i < count, on any threads and in
+ * any order, and returns when all have returned. It must not call the library;
+ * an allocator set with sotto_set_allocator() has to be one for threads. All
+ * else, the credential check too, stays on the thread of the call.
+ */
+struct sotto_workers {
+    void (*run)(void *ctx, void (*part)(void *arg, size_t i), void *arg,
+                size_t count);
+    void *ctx;
+    size_t count; /* parts to make of a job; 0, as at first: one thread */
+};
+/* Sets them. SOTTO_ERR_LIMIT: more than SOTTO_WORKERS_MAX. A join where not
+ * every part was run answers SOTTO_ERR_IO. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_mls_set_workers(struct sotto_mls *mls, struct sotto_workers workers);
+
 /* Cipher suites (RFC 9420, section 17.1; the hybrids of
  * draft-ietf-mls-pq-ciphersuites are in the same list, under code points that
  * are provisional). */

@@ -93,6 +93,8 @@ void sotto_mls_free(struct sotto_mls **mls)
     if (*mls == NULL)
         return;
     crypto_free(&(*mls)->crypto);
+    for (size_t i = 0; i < SOTTO_WORKERS_MAX; i++)
+        crypto_free(&(*mls)->worker_crypto[i]);
     mem_free(*mls, sizeof(**mls));
     *mls = NULL;
 }
@@ -101,6 +103,24 @@ void sotto_mls_set_credential_check(struct sotto_mls *mls,
                                     struct sotto_credential_check check)
 {
     mls->credential_check = check;
+}
+
+enum sotto_err sotto_mls_set_workers(struct sotto_mls *mls,
+                                     struct sotto_workers workers)
+{
+    if (mls == NULL || (workers.run == NULL && workers.count > 0))
+        return SOTTO_ERR_USAGE;
+    if (workers.count > SOTTO_WORKERS_MAX)
+        return SOTTO_ERR_LIMIT;
+    for (size_t i = 0; i < workers.count; i++) {
+        if (mls->worker_crypto[i] != NULL)
+            continue;
+        enum err err = crypto_create(&mls->worker_crypto[i]);
+        if (err != OK)
+            return err_out(err); /* what was made is used the next time */
+    }
+    mls->workers = workers;
+    return SOTTO_OK;
 }
 
 enum sotto_err sotto_suite_at(size_t i, struct sotto_suite *out)

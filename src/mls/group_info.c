@@ -3,6 +3,7 @@
 
 #include "crypto/kem.h"
 #include "mls/key_package.h"
+#include "mls/workers.h"
 
 static enum err info_extensions(struct crypto *c, const struct epoch *e,
                                 struct group_info_form form, struct buf *out)
@@ -113,6 +114,19 @@ static enum err check_leaf(const struct info_case *at,
     return leaf_check_credential(&leaf_at, leaf);
 }
 
+struct leaves {
+    const struct tree *tree;
+    struct bytes group_id;
+};
+
+static enum err verify_leaves(struct crypto *c, const void *arg, size_t from,
+                              size_t to)
+{
+    const struct leaves *l = arg;
+    return tree_check_signatures(c, l->tree, l->group_id, (uint32_t)from,
+                                 (uint32_t)to);
+}
+
 static enum err check_tree(const struct info_case *at, struct tree *t)
 {
     struct crypto *c = at->mls->crypto;
@@ -124,7 +138,9 @@ static enum err check_tree(const struct info_case *at, struct tree *t)
     if (!bytes_equal(digest_bytes(&root), gc->tree_hash))
         return ERR_INVALID;
     TRY(tree_check(c, t));
-    TRY(tree_check_signatures(c, t, gc->group_id, 0, tree_leaves(t)));
+    const struct leaves leaves = {t, gc->group_id};
+    TRY(workers_do(at->mls,
+                   &(struct job){verify_leaves, &leaves, tree_leaves(t)}));
     for (uint32_t i = 0; tree_next_member(t, i, &leaf); i = leaf + 1)
         TRY(check_leaf(at, tree_leaf(t, leaf)));
     TRY(group_extensions_check(at->mls, at->suite, (struct bytes){0},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mls/proposal_list.h"
+#include "mls/workers.h"
 
 #include "base/mem.h"
 #include "crypto/kem.h"
@@ -338,15 +339,34 @@ static enum err apply_update(const struct proposal_scope *scope,
     return tree_update(c, fork, e->leaf, leaf);
 }
 
-/* RFC 9420, section 12.1.1 */
+struct adds {
+    const struct suite *suite;
+    const struct proposal_list *list;
+};
+
+/* Verifies the KeyPackages among some entries. */
+static enum err verify_adds(struct crypto *c, const void *arg, size_t from,
+                            size_t to)
+{
+    const struct adds *a = arg;
+    for (size_t i = from; i < to; i++) {
+        const struct proposal *p = &a->list->entries[i].proposal;
+        if (p->type == PROPOSAL_ADD)
+            TRY(key_package_verify(c, a->suite, &p->add));
+    }
+    return OK;
+}
+
+/* RFC 9420, section 12.1.1; the KeyPackage is verified */
 static enum err apply_add(const struct proposal_scope *scope,
                           struct proposal_entry *e, struct tree *fork,
                           struct changes *ch)
 {
     const struct key_package *kp = &e->proposal.add;
+    struct leaf_case at = {scope->mls, scope->suite, LEAF_KEY_PACKAGE, NULL};
     if (scope->now != 0 && !leaf_lives(&kp->leaf, scope->now))
         return ERR_INVALID;
-    TRY(key_package_check(scope->mls, scope->suite, kp));
+    TRY(leaf_check_credential(&at, &kp->leaf));
     TRY(tree_add(scope->mls->crypto, fork, &kp->leaf, &e->leaf));
     ch->added[ch->added_count++] = e->leaf;
     return OK;
@@ -440,6 +460,8 @@ enum err proposals_apply(const struct proposal_scope *scope,
     TRY(apply_type(scope, PROPOSAL_UPDATE, l, fork, &ch));
     TRY(apply_type(scope, PROPOSAL_SELF_REMOVE, l, fork, &ch));
     TRY(apply_type(scope, PROPOSAL_REMOVE, l, fork, &ch));
+    const struct adds adds = {scope->suite, l};
+    TRY(workers_do(scope->mls, &(struct job){verify_adds, &adds, l->count}));
     TRY(apply_type(scope, PROPOSAL_ADD, l, fork, &ch));
     if (ch.added_count > 1)
         qsort(ch.added, ch.added_count, sizeof(*ch.added), leaf_order);

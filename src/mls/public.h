@@ -17,6 +17,8 @@ struct sotto_mls {
     struct crypto *crypto;
     struct random random;
     struct sotto_credential_check credential_check;
+    struct sotto_workers workers;
+    struct crypto *worker_crypto[SOTTO_WORKERS_MAX]; /* one for each part */
 };
 
 static inline struct bytes bytes_in(struct sotto_bytes b)

@@ -160,11 +160,10 @@ enum err leaf_check_group(const struct leaf_node *leaf,
 }
 
 /* RFC 9420, section 10.1 */
-enum err key_package_check(const struct sotto_mls *mls, const struct suite *s,
-                           const struct key_package *kp)
+enum err key_package_verify(struct crypto *c, const struct suite *s,
+                            const struct key_package *kp)
 {
-    struct crypto *c = mls->crypto;
-    struct leaf_case at = {mls, s, LEAF_KEY_PACKAGE, NULL};
+    struct leaf_case at = {NULL, s, LEAF_KEY_PACKAGE, NULL};
 
     if (kp->version != MLS_VERSION_10 || kp->cipher_suite != s->id ||
         bytes_equal(kp->init_key, kp->leaf.encryption_key))
@@ -173,8 +172,15 @@ enum err key_package_check(const struct sotto_mls *mls, const struct suite *s,
     TRY(kem_check(c, s->kem, kp->init_key));
     TRY(kem_check(c, s->kem, kp->leaf.encryption_key));
     TRY(leaf_node_verify(c, s, &kp->leaf, (struct bytes){0}, 0));
-    TRY(verify_with_label(c, s, kp->leaf.signature_key, "KeyPackageTBS",
-                          kp->signed_part, kp->signature));
+    return verify_with_label(c, s, kp->leaf.signature_key, "KeyPackageTBS",
+                             kp->signed_part, kp->signature);
+}
+
+enum err key_package_check(const struct sotto_mls *mls, const struct suite *s,
+                           const struct key_package *kp)
+{
+    struct leaf_case at = {mls, s, LEAF_KEY_PACKAGE, NULL};
+    TRY(key_package_verify(mls->crypto, s, kp));
     return leaf_check_credential(&at, &kp->leaf);
 }
 

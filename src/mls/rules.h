@@ -46,7 +46,11 @@ MUST_USE enum err group_extensions_check(const struct sotto_mls *mls,
                                          struct bytes before,
                                          struct bytes extensions);
 
-/* Checks a KeyPackage in full, its lifetime excepted: ERR_INVALID, ERR_AUTH. */
+/* Checks a KeyPackage, but for its lifetime and the caller's credential check:
+ * ERR_INVALID, ERR_AUTH. */
+MUST_USE enum err key_package_verify(struct crypto *c, const struct suite *s,
+                                     const struct key_package *kp);
+/* The same with the credential check. */
 MUST_USE enum err key_package_check(const struct sotto_mls *mls,
                                     const struct suite *s,
                                     const struct key_package *kp);
