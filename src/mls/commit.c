@@ -157,15 +157,27 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
 
 /* ---- Proposals by reference ---- */
 
-/* Which of the cached proposals go in: one byte each. */
+/* How far a proposal, or the change of a leaf, has come. */
+enum {
+    OPEN,
+    TRIED,
+    PICKED
+};
+
+/* Which of the cached proposals go in. */
 struct picks {
-    uint8_t *in;
-    size_t count;
+    uint8_t *in;     /* one byte each */
+    uint32_t *order; /* those to try, in this order */
+    size_t count, tries;
+    uint8_t *changed; /* one byte for each leaf */
+    size_t leaves;
 };
 
 static void picks_clear(struct picks *p)
 {
     mem_free(p->in, p->count);
+    mem_free(p->order, p->count * sizeof(*p->order));
+    mem_free(p->changed, p->leaves);
     *p = (struct picks){0};
 }
 
@@ -180,20 +192,41 @@ static bool changed_leaf(const struct cached_proposal *cached, uint32_t *leaf)
            p.type == PROPOSAL_SELF_REMOVE;
 }
 
-/* Whether the leaf is changed already by what was asked for, or picked. */
-static bool leaf_taken(const struct sotto_group *g, const struct draft *d,
-                       const struct picks *picks, uint32_t leaf)
+/* The mark of the leaf that a proposal changes; NULL: it changes none. */
+static uint8_t *change_mark(const struct picks *picks,
+                            const struct cached_proposal *cached)
 {
-    for (size_t i = 0; i < d->ask->remove_count; i++)
-        if (d->ask->removes[i] == leaf && !leaves_by_itself(g, d, leaf))
-            return true;
-    for (size_t i = 0; i < picks->count; i++) {
-        uint32_t other = 0;
-        if (picks->in[i] && changed_leaf(&g->proposals[i], &other) &&
-            other == leaf)
-            return true;
+    uint32_t leaf = 0;
+    return changed_leaf(cached, &leaf) && leaf < picks->leaves
+               ? &picks->changed[leaf]
+               : NULL;
+}
+
+static void pick_mark(struct picks *picks, const struct cached_proposal *cached,
+                      size_t i, uint8_t state)
+{
+    uint8_t *change = change_mark(picks, cached);
+    picks->in[i] = state;
+    if (change != NULL)
+        *change = state;
+}
+
+static enum err picks_new(const struct sotto_group *g, const struct draft *d,
+                          struct picks *out)
+{
+    out->count = g->proposal_count;
+    out->leaves = tree_leaves(g->epoch.tree);
+    out->in = mem_alloc(out->count);
+    out->order = mem_alloc(out->count * sizeof(*out->order));
+    out->changed = mem_alloc(out->leaves);
+    if (out->in == NULL || out->order == NULL || out->changed == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < d->ask->remove_count; i++) {
+        uint32_t leaf = d->ask->removes[i];
+        if (leaf < out->leaves && !leaves_by_itself(g, d, leaf))
+            out->changed[leaf] = PICKED;
     }
-    return false;
+    return OK;
 }
 
 static struct proposal_scope scope_of(const struct sotto_group *g,
@@ -208,28 +241,6 @@ static struct proposal_scope scope_of(const struct sotto_group *g,
                                    .own = e->keys.leaf,
                                    .link = d->link != NULL ? d->link->usage : 0,
                                    .now = d->ask->now};
-}
-
-/* Whether the list so far stays valid with one more proposal: what somebody
- * proposed must not keep us from committing. */
-static enum err fits(const struct sotto_group *g, const struct draft *d,
-                     const struct cached_proposal *cached, bool *out)
-{
-    CLEANUP(proposal_list_clear) struct proposal_list l = proposal_list_new();
-    CLEANUP(tree_free) struct tree *fork = NULL;
-    CLEANUP(changes_clear) struct changes ch = {0};
-    struct proposal_scope scope = scope_of(g, d);
-
-    TRY(buf_copy(&l.raw, buf_bytes(&d->staged->list.raw)));
-    l.count = d->staged->list.count;
-    TRY(proposal_list_add(&l, buf_bytes(&cached->raw), &cached->sender, true));
-    TRY(proposal_list_parse(&l));
-    TRY(tree_fork(g->epoch.tree, &fork));
-    enum err err = proposals_apply(&scope, &l, fork, &ch);
-    if (err == ERR_NOMEM || err == ERR_IO)
-        return err;
-    *out = err == OK;
-    return OK;
 }
 
 static enum err take_reference(struct draft *d,
@@ -264,24 +275,6 @@ static bool needs_asking(const struct cached_proposal *cached)
            cached_is(cached, PROPOSAL_REINIT);
 }
 
-static enum err pick(const struct sotto_group *g, struct draft *d,
-                     struct picks *picks, size_t i)
-{
-    const struct cached_proposal *cached = &g->proposals[i];
-    bool ok = false;
-    uint32_t leaf = 0;
-
-    if (cached->own_unseen || picks->in[i] || needs_asking(cached))
-        return OK;
-    if (changed_leaf(cached, &leaf) && leaf_taken(g, d, picks, leaf))
-        return OK;
-    TRY(fits(g, d, cached, &ok));
-    if (!ok)
-        return OK;
-    picks->in[i] = 1;
-    return take_reference(d, cached);
-}
-
 /* What was asked for has to fit: the whole list shows whether it does. */
 static enum err pick_asked(const struct sotto_group *g, struct draft *d,
                            struct picks *picks)
@@ -291,20 +284,102 @@ static enum err pick_asked(const struct sotto_group *g, struct draft *d,
         const struct cached_proposal *cached = &g->proposals[i];
         if (cached->own_unseen || !asked_for(d, cached))
             continue;
-        picks->in[i] = 1;
+        pick_mark(picks, cached, i, PICKED);
         found++;
         TRY(take_reference(d, cached));
     }
     return found == d->ask->ref_count ? OK : ERR_NOTFOUND;
 }
 
-static enum err pick_type(const struct sotto_group *g, struct draft *d,
-                          struct picks *picks, uint16_t type)
+/* ---- Those that go in if they fit ---- */
+
+/* Adds a run of the tries to a list, but for what changes a leaf that is
+ * changed already. */
+static enum err run_list(const struct sotto_group *g, struct picks *picks,
+                         size_t from, size_t to, struct proposal_list *l)
+{
+    for (size_t k = from; k < to; k++) {
+        const struct cached_proposal *cached = &g->proposals[picks->order[k]];
+        const uint8_t *change = change_mark(picks, cached);
+        if (change != NULL && *change != OPEN)
+            continue;
+        TRY(proposal_list_add(l, buf_bytes(&cached->raw), &cached->sender,
+                              true));
+        pick_mark(picks, cached, picks->order[k], TRIED);
+    }
+    return OK;
+}
+
+/* Whether the list so far stays valid with a run. */
+static enum err run_fits(const struct sotto_group *g, const struct draft *d,
+                         struct picks *picks, size_t from, size_t to, bool *out)
+{
+    CLEANUP(proposal_list_clear) struct proposal_list l = proposal_list_new();
+    CLEANUP(tree_free) struct tree *fork = NULL;
+    CLEANUP(changes_clear) struct changes ch = {0};
+    struct proposal_scope scope = scope_of(g, d);
+
+    TRY(buf_copy(&l.raw, buf_bytes(&d->staged->list.raw)));
+    l.count = d->staged->list.count;
+    TRY(run_list(g, picks, from, to, &l));
+    TRY(proposal_list_parse(&l));
+    TRY(tree_fork(g->epoch.tree, &fork));
+    enum err err = proposals_apply(&scope, &l, fork, &ch);
+    if (err == ERR_NOMEM || err == ERR_IO)
+        return err;
+    *out = err == OK;
+    return OK;
+}
+
+static enum err run_settle(const struct sotto_group *g, struct draft *d,
+                           struct picks *picks, size_t from, size_t to,
+                           bool fits)
+{
+    for (size_t k = from; k < to; k++) {
+        size_t i = picks->order[k];
+        if (picks->in[i] != TRIED)
+            continue;
+        pick_mark(picks, &g->proposals[i], i, fits ? PICKED : OPEN);
+        if (fits)
+            TRY(take_reference(d, &g->proposals[i]));
+    }
+    return OK;
+}
+
+/* What somebody proposed must not keep us from committing. Yet trying each by
+ * itself would check all those before it again and again; so longer runs are
+ * tried as long as they fit, and shorter ones when they do not. */
+static enum err pick_runs(const struct sotto_group *g, struct draft *d,
+                          struct picks *picks)
+{
+    size_t run = picks->tries;
+    for (size_t from = 0; from < picks->tries;) {
+        size_t left = picks->tries - from;
+        size_t to = from + (run < left ? run : left);
+        bool fits = false;
+        TRY(run_fits(g, d, picks, from, to, &fits));
+        TRY(run_settle(g, d, picks, from, to, fits));
+        run = fits ? 2 * (to - from) : (to - from + 1) / 2;
+        if (fits || to - from == 1)
+            from = to;
+    }
+    return OK;
+}
+
+static void try_later(const struct sotto_group *g, struct picks *picks,
+                      size_t i)
+{
+    const struct cached_proposal *cached = &g->proposals[i];
+    if (!cached->own_unseen && picks->in[i] == OPEN && !needs_asking(cached))
+        picks->order[picks->tries++] = (uint32_t)i;
+}
+
+static void try_type(const struct sotto_group *g, struct picks *picks,
+                     uint16_t type)
 {
     for (size_t i = 0; i < picks->count; i++)
         if (cached_is(&g->proposals[i], type))
-            TRY(pick(g, d, picks, i));
-    return OK;
+            try_later(g, picks, i);
 }
 
 /* "A Remove is preferred to an Update, and the newest Update to older ones"
@@ -317,19 +392,17 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
         return OK;
     if (g->proposal_count == 0)
         return d->ask->ref_count == 0 ? OK : ERR_NOTFOUND;
-    picks.in = mem_alloc(g->proposal_count);
-    if (picks.in == NULL)
-        return ERR_NOMEM;
-    picks.count = g->proposal_count;
-
+    TRY(picks_new(g, d, &picks));
     TRY(pick_asked(g, d, &picks));
     if (!d->ask->use_pending)
         return OK;
-    TRY(pick_type(g, d, &picks, PROPOSAL_SELF_REMOVE));
-    TRY(pick_type(g, d, &picks, PROPOSAL_REMOVE));
+    try_type(g, &picks, PROPOSAL_SELF_REMOVE);
+    try_type(g, &picks, PROPOSAL_REMOVE);
     for (size_t i = picks.count; i-- > 0;)
-        TRY(pick(g, d, &picks, i));
-    return OK;
+        if (!cached_is(&g->proposals[i], PROPOSAL_SELF_REMOVE) &&
+            !cached_is(&g->proposals[i], PROPOSAL_REMOVE))
+            try_later(g, &picks, i);
+    return pick_runs(g, d, &picks);
 }
 
 enum err draft_collect(const struct sotto_group *g, struct draft *d)
