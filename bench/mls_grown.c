@@ -91,7 +91,7 @@ static enum err leaf_add(struct grower *w, uint32_t leaf)
     struct reader r = reader_of(buf_bytes(&encoded));
     leaf_node_read(&r, &l);
     TRY(reader_finish(&r));
-    return tree_add(w->g->mls->crypto, w->tree, &l, &at);
+    return tree_add(w->tree, &l, &at);
 }
 
 /* How many nodes of a path nobody after `leaf` has written over. */
@@ -127,7 +127,7 @@ static enum err leaf_commit(struct grower *w, uint32_t leaf)
         CLEANUP(secret_clear) struct secret private_key = {0};
         CLEANUP(buf_clear) struct buf public_key = buf_new(KEM_PUBLIC_MAX);
         TRY(node_key(w->g, path.node[i], &private_key, &public_key));
-        TRY(tree_set_parent(c, w->tree, path.node[i], buf_bytes(&public_key),
+        TRY(tree_set_parent(w->tree, path.node[i], buf_bytes(&public_key),
                             digest_bytes(&hash)));
         TRY(tree_parent_hash(c, w->tree, path.node[i], path.copath[i], &hash));
     }
@@ -136,7 +136,7 @@ static enum err leaf_commit(struct grower *w, uint32_t leaf)
     struct reader r = reader_of(buf_bytes(&encoded));
     leaf_node_read(&r, &l);
     TRY(reader_finish(&r));
-    return tree_set_leaf(c, w->tree, leaf, &l);
+    return tree_set_leaf(w->tree, leaf, &l);
 }
 
 enum err grown_tree(const struct grown *g, struct buf *out)

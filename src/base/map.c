@@ -44,17 +44,17 @@ static void sip_round(uint64_t v[4])
 }
 
 /* SipHash-1-3 (Aumasson and Bernstein), as in other hash tables. */
-uint64_t map_hash(const struct map *m, struct bytes key)
+uint64_t map_hash_with(const uint64_t key[2], struct bytes of)
 {
     uint64_t v[4] = {
-        m->key[0] ^ 0x736f6d6570736575U,
-        m->key[1] ^ 0x646f72616e646f6dU,
-        m->key[0] ^ 0x6c7967656e657261U,
-        m->key[1] ^ 0x7465646279746573U,
+        key[0] ^ 0x736f6d6570736575U,
+        key[1] ^ 0x646f72616e646f6dU,
+        key[0] ^ 0x6c7967656e657261U,
+        key[1] ^ 0x7465646279746573U,
     };
     uint64_t word = 0;
-    for (size_t i = 0; i < key.len; i++) {
-        word |= (uint64_t)key.data[i] << 8 * (i % 8);
+    for (size_t i = 0; i < of.len; i++) {
+        word |= (uint64_t)of.data[i] << 8 * (i % 8);
         if (i % 8 == 7) {
             v[3] ^= word;
             sip_round(v);
@@ -62,7 +62,7 @@ uint64_t map_hash(const struct map *m, struct bytes key)
             word = 0;
         }
     }
-    word |= (uint64_t)key.len << 56;
+    word |= (uint64_t)of.len << 56;
     v[3] ^= word;
     sip_round(v);
     v[0] ^= word;
@@ -70,6 +70,11 @@ uint64_t map_hash(const struct map *m, struct bytes key)
     for (int i = 0; i < 3; i++)
         sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t map_hash(const struct map *m, struct bytes key)
+{
+    return map_hash_with(m->key, key);
 }
 
 static struct map_node **slot_of(const struct map *m, uint64_t hash)

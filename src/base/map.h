@@ -39,6 +39,8 @@ struct map map_new(const struct random *random);
 void map_clear(struct map *m);
 
 uint64_t map_hash(const struct map *m, struct bytes key);
+/* The same for tables of another shape, with a key of their own. */
+uint64_t map_hash_with(const uint64_t key[2], struct bytes of);
 
 /* Adds an object; ERR_NOMEM only while the table has no slots at all. */
 MUST_USE enum err map_add(struct map *m, struct map_node *n, uint64_t hash);

@@ -476,9 +476,8 @@ enum sotto_err sotto_group_find_member(const struct sotto_group *group,
     uint32_t leaf = 0;
     if (group == NULL || bad(signature_key) || out_leaf == NULL)
         return SOTTO_ERR_USAGE;
-    enum err err =
-        tree_find_signature_key(group->mls->crypto, group->epoch.tree,
-                                bytes_in(signature_key), &found, &leaf);
+    enum err err = tree_find_signature_key(
+        group->epoch.tree, bytes_in(signature_key), &found, &leaf);
     if (err != OK)
         return err_out(err);
     if (!found)

@@ -444,7 +444,7 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
     if (evil_twin())
         return OK;
 #endif
-    return tree_check_leaf(c, next->tree, next->keys.leaf);
+    return tree_check_leaf(next->tree, next->keys.leaf);
 }
 
 static enum err write_body(const struct sotto_group *g, struct draft *d)

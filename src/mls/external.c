@@ -53,8 +53,8 @@ static enum err find_old_leaf(const struct joining *j, uint32_t *out)
         *out = *j->ask->old_leaf;
         return OK;
     }
-    TRY(tree_find_signature_key(j->mls->crypto, j->group->epoch.tree,
-                                own->signature_key, &found, out));
+    TRY(tree_find_signature_key(j->group->epoch.tree, own->signature_key,
+                                &found, out));
     return found ? OK : ERR_NOTFOUND;
 }
 
@@ -107,7 +107,7 @@ static enum err take_seat(struct joining *j, struct draft *d)
         at.before = tree_leaf(d->staged->before, d->changes.replaced);
         TRY(leaf_check_credential(&at, leaf));
     }
-    TRY(tree_add(j->mls->crypto, next->tree, leaf, &e->keys.leaf));
+    TRY(tree_add(next->tree, leaf, &e->keys.leaf));
     secret_copy(&e->keys.key[0], &j->own.encryption_key);
     return members_check(next->tree, d->changes.extensions);
 }

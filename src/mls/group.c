@@ -52,8 +52,7 @@ static enum err first_leaf(struct sotto_group *g,
 {
     struct epoch *e = &g->epoch;
     TRY(tree_create(e->suite, &e->tree));
-    TRY(tree_add(g->mls->crypto, e->tree, &kp->key_package.leaf,
-                 &e->keys.leaf));
+    TRY(tree_add(e->tree, &kp->key_package.leaf, &e->keys.leaf));
     secret_copy(&e->keys.key[0], &kp->encryption_key);
     secret_copy(&e->signature_key, &kp->signature_key);
     return OK;

@@ -133,8 +133,7 @@ static enum err take_tree(struct joining *j)
 
     TRY(group_info_check(&at, &e->tree));
     const struct leaf_node *leaf = &j->own.key_package.leaf;
-    TRY(tree_find_signature_key(j->mls->crypto, e->tree, leaf->signature_key,
-                                &found, &own));
+    TRY(tree_find_signature_key(e->tree, leaf->signature_key, &found, &own));
     if (!found || !bytes_equal(tree_leaf(e->tree, own)->raw, leaf->raw))
         return ERR_INVALID;
     e->keys.leaf = own;

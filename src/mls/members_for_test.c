@@ -65,11 +65,11 @@ enum err member_leaf(const struct member *m, struct leaf_node *out)
     return reader_finish(&r);
 }
 
-enum err member_add(struct world *w, struct tree *t, struct member *m)
+enum err member_add(struct tree *t, struct member *m)
 {
     struct leaf_node leaf;
     TRY(member_leaf(m, &leaf));
-    return tree_add(w->c, t, &leaf, &m->private.leaf);
+    return tree_add(t, &leaf, &m->private.leaf);
 }
 
 enum err tree_encode(const struct tree *t, struct buf *out)

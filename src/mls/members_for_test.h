@@ -28,7 +28,7 @@ void member_clear(struct member *m);
 /* Parses a member's leaf; borrows from it. */
 MUST_USE enum err member_leaf(const struct member *m, struct leaf_node *out);
 /* Adds a member to a tree, and tells it where it is. */
-MUST_USE enum err member_add(struct world *w, struct tree *t, struct member *m);
+MUST_USE enum err member_add(struct tree *t, struct member *m);
 
 /* A commit with a path in a fork of `*t`, opened by all `count` others that
  * are in the tree, of which `added` join by the path secret; then `*t` is the

@@ -336,7 +336,7 @@ static enum err apply_update(const struct proposal_scope *scope,
     TRY(kem_check(c, scope->suite->kem, leaf->encryption_key));
     TRY(leaf_node_verify(c, scope->suite, leaf, scope->group_id, e->leaf));
     TRY(leaf_check_credential(&at, leaf));
-    return tree_update(c, fork, e->leaf, leaf);
+    return tree_update(fork, e->leaf, leaf);
 }
 
 struct adds {
@@ -367,7 +367,7 @@ static enum err apply_add(const struct proposal_scope *scope,
     if (scope->now != 0 && !leaf_lives(&kp->leaf, scope->now))
         return ERR_INVALID;
     TRY(leaf_check_credential(&at, &kp->leaf));
-    TRY(tree_add(scope->mls->crypto, fork, &kp->leaf, &e->leaf));
+    TRY(tree_add(fork, &kp->leaf, &e->leaf));
     ch->added[ch->added_count++] = e->leaf;
     return OK;
 }
@@ -391,14 +391,13 @@ static enum err apply_type(const struct proposal_scope *scope, uint16_t type,
 }
 
 /* Keys must be unique among those who stay, so this follows all changes. */
-static enum err check_leaves(struct crypto *c, const struct proposal_list *l,
-                             struct tree *fork)
+static enum err check_leaves(const struct proposal_list *l, struct tree *fork)
 {
     for (size_t i = 0; i < l->count; i++) {
         const struct proposal_entry *e = &l->entries[i];
         if (e->proposal.type == PROPOSAL_ADD ||
             e->proposal.type == PROPOSAL_UPDATE)
-            TRY(tree_check_leaf(c, fork, e->leaf));
+            TRY(tree_check_leaf(fork, e->leaf));
     }
     return OK;
 }
@@ -465,7 +464,7 @@ enum err proposals_apply(const struct proposal_scope *scope,
     TRY(apply_type(scope, PROPOSAL_ADD, l, fork, &ch));
     if (ch.added_count > 1)
         qsort(ch.added, ch.added_count, sizeof(*ch.added), leaf_order);
-    TRY(check_leaves(scope->mls->crypto, l, fork));
+    TRY(check_leaves(l, fork));
     TRY(check_support(l, fork, changes_added(&ch)));
     TRY(group_extensions_check(scope->mls, scope->suite, scope->extensions,
                                ch.extensions));

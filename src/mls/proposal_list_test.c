@@ -87,8 +87,8 @@ static bool fixture_open(struct fixture *f)
         uint32_t leaf = 0;
         if (package(f, i) != OK)
             return false;
-        if (i < MEMBERS && tree_add(f->mls->crypto, f->tree,
-                                    &f->kp[i].key_package.leaf, &leaf) != OK)
+        if (i < MEMBERS &&
+            tree_add(f->tree, &f->kp[i].key_package.leaf, &leaf) != OK)
             return false;
     }
     return true;

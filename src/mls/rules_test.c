@@ -439,8 +439,8 @@ static void a_replaced_leaf_still_goes_with_the_others(void)
         struct leaf_node leaf = before;
         uint32_t at = 0;
         CHECK_UINT(tree_create(f.kp.suite, &t), OK);
-        CHECK_UINT(tree_add(f.mls->crypto, t, &before, &at), OK);
-        CHECK_UINT(tree_add(f.mls->crypto, t, &before, &at), OK);
+        CHECK_UINT(tree_add(t, &before, &at), OK);
+        CHECK_UINT(tree_add(t, &before, &at), OK);
         leaf.credential.type = rows[i].type;
         leaf.capabilities.credentials = rows[i].listed;
         struct writer w = writer_to(&encoded);
@@ -449,7 +449,7 @@ static void a_replaced_leaf_still_goes_with_the_others(void)
         struct reader r = reader_of(buf_bytes(&encoded));
         leaf_node_read(&r, &leaf);
         CHECK_UINT(reader_finish(&r), OK);
-        CHECK_UINT(tree_set_leaf(f.mls->crypto, t, at, &leaf), OK);
+        CHECK_UINT(tree_set_leaf(t, at, &leaf), OK);
         CHECK_UINT(replaced_leaf_check(t, &before, &leaf, rows[i].extensions),
                    rows[i].want);
     }

@@ -32,12 +32,11 @@ static enum err resolve(const struct sotto_group *g, struct bytes proposals,
 /* Gives the author of an external commit its leaf: the leftmost blank one
  * (section 12.4.2). The leaf that it leaves behind is what it replaces, as by
  * an Update (section 12.2); NULL: it leaves none. */
-static enum err seat_joiner(const struct sotto_group *g,
-                            const struct update_path *path,
+static enum err seat_joiner(const struct update_path *path,
                             const struct changes *ch, struct sotto_staged *s,
                             const struct leaf_node **out_before)
 {
-    TRY(tree_add(g->mls->crypto, s->next.tree, &path->leaf, &s->committer));
+    TRY(tree_add(s->next.tree, &path->leaf, &s->committer));
     if (!ch->replaces)
         return OK;
     *out_before = tree_leaf(s->before, ch->replaced);
@@ -58,7 +57,7 @@ static enum err merge_path(const struct sotto_group *g,
 
     TRY(leaf_check_self(&at, &path->leaf));
     TRY(treekem_merge(c, s->next.tree, path, scope));
-    TRY(tree_check_leaf(c, s->next.tree, s->committer));
+    TRY(tree_check_leaf(s->next.tree, s->committer));
     TRY(leaf_check_credential(&at, &path->leaf));
     return s->external ? members_check(s->next.tree, extensions)
                        : replaced_leaf_check(s->next.tree, before, &path->leaf,
@@ -182,7 +181,7 @@ static enum err stage_public(const struct sotto_group *g,
         return ERR_INVALID;
     scope->added = changes_added(ch);
     if (s->external)
-        TRY(seat_joiner(g, &commit->path, ch, s, &before));
+        TRY(seat_joiner(&commit->path, ch, s, &before));
     else
         before = tree_leaf(s->before, s->committer);
     scope->sender = s->committer;

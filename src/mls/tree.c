@@ -463,24 +463,24 @@ enum err put_unmerged(struct tree *t, uint32_t node, uint32_t leaf)
     return OK;
 }
 
-enum err tree_set_leaf(struct crypto *c, struct tree *t, uint32_t index,
+enum err tree_set_leaf(struct tree *t, uint32_t index,
                        const struct leaf_node *leaf)
 {
     if (index >= t->leaves)
         return ERR_INVALID;
     TRY(forget_hashes(t, node_of_leaf(index)));
     TRY(put_leaf(t, index, leaf->raw));
-    return index_node(c, t, node_of_leaf(index));
+    return index_node(t, node_of_leaf(index));
 }
 
-enum err tree_set_parent(struct crypto *c, struct tree *t, uint32_t node,
+enum err tree_set_parent(struct tree *t, uint32_t node,
                          struct bytes encryption_key, struct bytes parent_hash)
 {
     if (node >= node_count(t->leaves) || node_is_leaf(node))
         return ERR_INVALID;
     TRY(forget_hashes(t, node));
     TRY(put_parent(t, node, encryption_key, parent_hash));
-    return index_node(c, t, node);
+    return index_node(t, node);
 }
 
 enum err tree_blank(struct tree *t, uint32_t node)
@@ -514,15 +514,15 @@ static enum err blank_path(struct tree *t, uint32_t leaf)
     return OK;
 }
 
-enum err tree_add(struct crypto *c, struct tree *t,
-                  const struct leaf_node *leaf, uint32_t *out_leaf)
+enum err tree_add(struct tree *t, const struct leaf_node *leaf,
+                  uint32_t *out_leaf)
 {
     while (t->full_to < t->leaves && leaf_at(t, t->full_to) != NULL)
         t->full_to++;
     uint32_t index = t->full_to;
     if (index == t->leaves)
         TRY(tree_resize(t, t->leaves == 0 ? 1 : 2 * t->leaves));
-    TRY(tree_set_leaf(c, t, index, leaf));
+    TRY(tree_set_leaf(t, index, leaf));
     uint32_t root = node_root(t->leaves);
     for (uint32_t n = node_of_leaf(index); n != root;) {
         n = node_parent(n);
@@ -533,12 +533,12 @@ enum err tree_add(struct crypto *c, struct tree *t,
     return OK;
 }
 
-enum err tree_update(struct crypto *c, struct tree *t, uint32_t index,
+enum err tree_update(struct tree *t, uint32_t index,
                      const struct leaf_node *leaf)
 {
     if (leaf_at(t, index) == NULL)
         return ERR_INVALID;
-    TRY(tree_set_leaf(c, t, index, leaf));
+    TRY(tree_set_leaf(t, index, leaf));
     return blank_path(t, index);
 }
 

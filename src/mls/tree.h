@@ -44,32 +44,29 @@ struct bytes tree_key(const struct tree *t, uint32_t node);
  * read. None checks rules: see tree_check_leaf. On ERR_NOMEM and ERR_LIMIT the
  * tree may have changed in part: drop the fork.
  */
-MUST_USE enum err tree_add(struct crypto *c, struct tree *t,
-                           const struct leaf_node *leaf, uint32_t *out_leaf);
-MUST_USE enum err tree_update(struct crypto *c, struct tree *t, uint32_t index,
+MUST_USE enum err tree_add(struct tree *t, const struct leaf_node *leaf,
+                           uint32_t *out_leaf);
+MUST_USE enum err tree_update(struct tree *t, uint32_t index,
                               const struct leaf_node *leaf);
 /* ERR_INVALID when the leaf is blank or outside. */
 MUST_USE enum err tree_remove(struct tree *t, uint32_t leaf);
 /* Replaces a leaf without blanking its path (commit with path). */
-MUST_USE enum err tree_set_leaf(struct crypto *c, struct tree *t,
-                                uint32_t index, const struct leaf_node *leaf);
+MUST_USE enum err tree_set_leaf(struct tree *t, uint32_t index,
+                                const struct leaf_node *leaf);
 /* Sets a parent, with no unmerged leaves. */
-MUST_USE enum err tree_set_parent(struct crypto *c, struct tree *t,
-                                  uint32_t node, struct bytes encryption_key,
+MUST_USE enum err tree_set_parent(struct tree *t, uint32_t node,
+                                  struct bytes encryption_key,
                                   struct bytes parent_hash);
 MUST_USE enum err tree_blank(struct tree *t, uint32_t node);
 
 /* Look-ups by hash; false when nobody has it. */
-MUST_USE enum err tree_find_signature_key(struct crypto *c, struct tree *t,
-                                          struct bytes key, bool *found,
-                                          uint32_t *leaf);
-MUST_USE enum err tree_find_encryption_key(struct crypto *c, struct tree *t,
-                                           struct bytes key, bool *found,
-                                           uint32_t *node);
+MUST_USE enum err tree_find_signature_key(struct tree *t, struct bytes key,
+                                          bool *found, uint32_t *leaf);
+MUST_USE enum err tree_find_encryption_key(struct tree *t, struct bytes key,
+                                           bool *found, uint32_t *node);
 /* ERR_INVALID when another leaf has the same signature key, or another node
  * the same encryption key (section 7.3). After all proposals are applied. */
-MUST_USE enum err tree_check_leaf(struct crypto *c, struct tree *t,
-                                  uint32_t leaf);
+MUST_USE enum err tree_check_leaf(struct tree *t, uint32_t leaf);
 
 /* Sets of leaves, ascending: those that a commit has just added. */
 struct leaf_set {

@@ -41,14 +41,13 @@ static enum err check_unmerged(const struct tree *t, uint32_t node)
     return OK;
 }
 
-static enum err check_parent_key(struct crypto *c, struct tree *t,
-                                 uint32_t node)
+static enum err check_parent_key(struct tree *t, uint32_t node)
 {
     const struct parent_slot *p = parent_at(t, node);
     uint32_t other;
     if (p == NULL)
         return OK;
-    TRY(index_find(c, t, KEY_ENCRYPTION, parent_key(p), node, &other));
+    TRY(index_find(t, KEY_ENCRYPTION, parent_key(p), node, &other));
     return other == KEY_NOWHERE ? OK : ERR_INVALID;
 }
 
@@ -59,10 +58,10 @@ enum err tree_check(struct crypto *c, struct tree *t)
         return ERR_INVALID;
     for (uint32_t n = 1; n < node_count(t->leaves); n += 2) {
         TRY(check_unmerged(t, n));
-        TRY(check_parent_key(c, t, n));
+        TRY(check_parent_key(t, n));
     }
     for (uint32_t i = 0; tree_next_member(t, i, &leaf); i = leaf + 1)
-        TRY(tree_check_leaf(c, t, leaf));
+        TRY(tree_check_leaf(t, leaf));
     return tree_check_parent_hashes(c, t);
 }
 

@@ -81,7 +81,7 @@ MUST_USE enum err put_unmerged(struct tree *t, uint32_t node, uint32_t leaf);
 void index_release(struct key_index **ix);
 struct key_index *index_share(struct key_index *ix);
 /* Lists a node's keys, if there is an index. */
-MUST_USE enum err index_node(struct crypto *c, struct tree *t, uint32_t node);
+MUST_USE enum err index_node(struct tree *t, uint32_t node);
 
 enum key_kind {
     KEY_ENCRYPTION,
@@ -89,6 +89,5 @@ enum key_kind {
 };
 /* Finds a node other than `except` that has the key; KEY_NOWHERE: none. */
 #define KEY_NOWHERE UINT32_MAX
-MUST_USE enum err index_find(struct crypto *c, struct tree *t,
-                             enum key_kind kind, struct bytes key,
-                             uint32_t except, uint32_t *node);
+MUST_USE enum err index_find(struct tree *t, enum key_kind kind,
+                             struct bytes key, uint32_t except, uint32_t *node);

@@ -34,7 +34,7 @@ static enum err fixture_make(struct fixture *f, size_t count)
     TRY(tree_create(f->w.suite, &f->t));
     for (f->count = 0; f->count < count; f->count++) {
         TRY(member_make(&f->w, &f->m[f->count]));
-        TRY(member_add(&f->w, f->t, &f->m[f->count]));
+        TRY(member_add(f->t, &f->m[f->count]));
     }
     return OK;
 }
@@ -73,9 +73,9 @@ static void adds_fill_the_leftmost_blank_leaf(void)
     CHECK_UINT(tree_remove(f.t, 3), OK);
     CHECK(tree_leaf(f.t, 1) == NULL);
     CHECK_UINT(tree_members(f.t), 3);
-    CHECK_UINT(member_add(&f.w, f.t, &f.m[1]), OK);
+    CHECK_UINT(member_add(f.t, &f.m[1]), OK);
     CHECK_UINT(f.m[1].private.leaf, 1);
-    CHECK_UINT(member_add(&f.w, f.t, &f.m[3]), OK);
+    CHECK_UINT(member_add(f.t, &f.m[3]), OK);
     CHECK_UINT(f.m[3].private.leaf, 3);
     CHECK_UINT(tree_members(f.t), 5);
     CHECK(same_as_fresh(&f.w, f.t));
@@ -118,7 +118,7 @@ static enum err change(struct fixture *f, uint32_t *dice)
         if (m->leaf.len > 0)
             return OK;
         TRY(member_make(&f->w, m));
-        return member_add(&f->w, f->t, m);
+        return member_add(f->t, m);
     case 1: /* a new leaf in its place */
         if (m->leaf.len == 0)
             return OK;
@@ -127,7 +127,7 @@ static enum err change(struct fixture *f, uint32_t *dice)
         TRY(member_make(&f->w, m));
         m->private.leaf = which;
         TRY(member_leaf(m, &leaf));
-        return tree_update(f->w.c, f->t, which, &leaf);
+        return tree_update(f->t, which, &leaf);
     default:
         return m->leaf.len > 0 ? commit(f, i) : OK;
     }
@@ -162,8 +162,8 @@ static void forks_do_not_touch_each_other(void)
     CHECK_UINT(tree_fork(f.t, &fork), OK);
     CHECK_UINT(tree_fork(f.t, &second), OK);
     CHECK_UINT(tree_remove(fork, 3), OK);
-    CHECK_UINT(tree_add(f.w.c, fork, &leaf, &at), OK);
-    CHECK_UINT(tree_update(f.w.c, second, 29, &leaf), OK);
+    CHECK_UINT(tree_add(fork, &leaf, &at), OK);
+    CHECK_UINT(tree_update(second, 29, &leaf), OK);
     CHECK(same_as_fresh(&f.w, fork));
     CHECK(same_as_fresh(&f.w, second));
     CHECK(same_as_fresh(&f.w, f.t));
@@ -182,32 +182,26 @@ static void finds_keys_only_where_they_are(void)
     uint32_t at = 0;
     CHECK_UINT(fixture_make(&f, 20), OK);
     CHECK_UINT(member_leaf(&f.m[7], &leaf), OK);
-    CHECK_UINT(
-        tree_find_signature_key(f.w.c, f.t, leaf.signature_key, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_signature_key(f.t, leaf.signature_key, &found, &at),
+               OK);
     CHECK(found && at == 7);
-    CHECK_UINT(
-        tree_find_encryption_key(f.w.c, f.t, leaf.encryption_key, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_encryption_key(f.t, leaf.encryption_key, &found, &at),
+               OK);
     CHECK(found && at == 14);
-    CHECK_UINT(
-        tree_find_encryption_key(f.w.c, f.t, leaf.signature_key, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_encryption_key(f.t, leaf.signature_key, &found, &at),
+               OK);
     CHECK(!found);
 
     CHECK_UINT(tree_fork(f.t, &fork), OK);
     CHECK_UINT(tree_remove(fork, 7), OK);
-    CHECK_UINT(
-        tree_find_signature_key(f.w.c, fork, leaf.signature_key, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_signature_key(fork, leaf.signature_key, &found, &at),
+               OK);
     CHECK(!found);
-    CHECK_UINT(
-        tree_find_signature_key(f.w.c, f.t, leaf.signature_key, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_signature_key(f.t, leaf.signature_key, &found, &at),
+               OK);
     CHECK(found);
-    CHECK_UINT(
-        tree_find_signature_key(f.w.c, f.t, (struct bytes){0}, &found, &at),
-        OK);
+    CHECK_UINT(tree_find_signature_key(f.t, (struct bytes){0}, &found, &at),
+               OK);
     CHECK(!found);
 }
 
@@ -217,21 +211,20 @@ static void a_key_may_stand_only_once(void)
     struct leaf_node leaf;
     uint32_t at;
     CHECK_UINT(fixture_make(&f, 5), OK);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, 2), OK);
+    CHECK_UINT(tree_check_leaf(f.t, 2), OK);
     CHECK_UINT(member_leaf(&f.m[2], &leaf), OK);
-    CHECK_UINT(tree_add(f.w.c, f.t, &leaf, &at), OK);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, 2), ERR_INVALID);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, at), ERR_INVALID);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, 6), ERR_INVALID); /* blank */
+    CHECK_UINT(tree_add(f.t, &leaf, &at), OK);
+    CHECK_UINT(tree_check_leaf(f.t, 2), ERR_INVALID);
+    CHECK_UINT(tree_check_leaf(f.t, at), ERR_INVALID);
+    CHECK_UINT(tree_check_leaf(f.t, 6), ERR_INVALID); /* blank */
     CHECK_UINT(tree_check(f.w.c, f.t), ERR_INVALID);
     /* After the other is gone it is fine. */
     CHECK_UINT(tree_remove(f.t, 2), OK);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, at), OK);
+    CHECK_UINT(tree_check_leaf(f.t, at), OK);
     /* A parent's key counts as well. */
-    CHECK_UINT(
-        tree_set_parent(f.w.c, f.t, 1, leaf.encryption_key, (struct bytes){0}),
-        OK);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, at), ERR_INVALID);
+    CHECK_UINT(tree_set_parent(f.t, 1, leaf.encryption_key, (struct bytes){0}),
+               OK);
+    CHECK_UINT(tree_check_leaf(f.t, at), ERR_INVALID);
 }
 
 /* The index is made anew many times here. */
@@ -243,7 +236,7 @@ static void finds_every_key_of_many(void)
     uint32_t at;
     CHECK_UINT(fixture_make(&f, 1), OK);
     CHECK_UINT(member_leaf(&f.m[0], &leaf), OK);
-    CHECK_UINT(tree_check_leaf(f.w.c, f.t, 0), OK);
+    CHECK_UINT(tree_check_leaf(f.t, 0), OK);
     uint8_t key[32] = {0};
     for (uint32_t i = 1; i < 600; i++) {
         CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_LEAF_MAX);
@@ -256,16 +249,15 @@ static void finds_every_key_of_many(void)
         struct leaf_node other;
         struct reader r = reader_of(buf_bytes(&encoded));
         leaf_node_read(&r, &other);
-        CHECK_UINT(tree_add(f.w.c, f.t, &other, &at), OK);
-        CHECK_UINT(tree_check_leaf(f.w.c, f.t, at), OK);
+        CHECK_UINT(tree_add(f.t, &other, &at), OK);
+        CHECK_UINT(tree_check_leaf(f.t, at), OK);
         CHECK_UINT(at, i);
     }
     for (uint32_t i = 1; i < 600; i++) {
         key[0] = (uint8_t)i;
         key[1] = (uint8_t)(i >> 8);
-        CHECK_UINT(
-            tree_find_encryption_key(f.w.c, f.t, BYTES_ARRAY(key), &found, &at),
-            OK);
+        CHECK_UINT(tree_find_encryption_key(f.t, BYTES_ARRAY(key), &found, &at),
+                   OK);
         CHECK(found && at == 2 * i);
     }
 }
@@ -279,7 +271,7 @@ static void added_leaves_are_unmerged_and_can_be_left_out(void)
     CHECK_UINT(fixture_make(&f, 6), OK);
     CHECK_UINT(commit(&f, 0), OK);
     CHECK_UINT(member_make(&f.w, &f.m[6]), OK);
-    CHECK_UINT(member_add(&f.w, f.t, &f.m[6]), OK);
+    CHECK_UINT(member_add(f.t, &f.m[6]), OK);
     CHECK(tree_parent(f.t, 7, &root));
     CHECK_UINT(root.unmerged_count, 1);
     CHECK_UINT(root.unmerged[0], 6);
@@ -350,8 +342,7 @@ static enum err check_fault(struct fixture *f, uint32_t node,
 {
     CLEANUP(tree_free) struct tree *t = NULL;
     TRY(tree_fork(f->t, &t));
-    TRY(tree_set_parent(f->w.c, t, node, BYTES_LIT("some other key"),
-                        parent_hash));
+    TRY(tree_set_parent(t, node, BYTES_LIT("some other key"), parent_hash));
     return tree_check(f->w.c, t);
 }
 
@@ -388,7 +379,7 @@ static enum err chain_leaf(struct fixture *f, struct tree *t, uint32_t leaf,
     TRY(writer_finish(&w));
     struct reader r = reader_of(buf_bytes(&encoded));
     leaf_node_read(&r, &l);
-    return tree_set_leaf(f->w.c, t, leaf, &l);
+    return tree_set_leaf(t, leaf, &l);
 }
 
 static enum err put_all(struct tree *t, uint32_t node, const uint32_t *leaf)
@@ -412,14 +403,14 @@ static enum err check_unmerged(struct fixture *f, const uint32_t *of_root,
     struct digest d;
     TRY(tree_fork(f->t, &t));
     if (of_five != NULL) {
-        TRY(tree_set_parent(f->w.c, t, 5, BYTES_LIT("five"), NOTHING));
+        TRY(tree_set_parent(t, 5, BYTES_LIT("five"), NOTHING));
         TRY(put_all(t, 5, of_five));
         TRY(chain_leaf(f, t, 3, 5));
     }
-    TRY(tree_set_parent(f->w.c, t, 3, BYTES_LIT("three"), NOTHING));
+    TRY(tree_set_parent(t, 3, BYTES_LIT("three"), NOTHING));
     TRY(put_all(t, 3, of_root));
     TRY(tree_parent_hash(f->w.c, t, 3, 5, &d));
-    TRY(tree_set_parent(f->w.c, t, 1, BYTES_LIT("one"), digest_bytes(&d)));
+    TRY(tree_set_parent(t, 1, BYTES_LIT("one"), digest_bytes(&d)));
     TRY(chain_leaf(f, t, 0, 1));
     TRY(tree_check_parent_hashes(f->w.c, t));
     return tree_check(f->w.c, t);
@@ -465,7 +456,7 @@ static void verifies_each_leaf_signature(void)
     f.m[1].leaf.data[f.m[1].leaf.len - 1] ^= 1;
     CHECK_UINT(member_leaf(&f.m[1], &leaf), OK);
     CHECK_UINT(tree_fork(f.t, &t), OK);
-    CHECK_UINT(tree_update(f.w.c, t, 1, &leaf), OK);
+    CHECK_UINT(tree_update(t, 1, &leaf), OK);
     CHECK_UINT(tree_check_signatures(f.w.c, t, TEST_GROUP, 0, 8), ERR_AUTH);
 }
 
@@ -478,9 +469,9 @@ static enum err exercise(struct fixture *f, const struct leaf_node *leaf)
     struct digest d;
     uint32_t at;
     TRY(tree_fork(f->t, &fork));
-    TRY(tree_add(f->w.c, fork, leaf, &at));
+    TRY(tree_add(fork, leaf, &at));
     TRY(tree_remove(fork, 2));
-    TRY(tree_check_leaf(f->w.c, fork, at));
+    TRY(tree_check_leaf(fork, at));
     TRY(tree_hash(f->w.c, fork, &d));
     TRY(tree_encode(fork, &encoded));
     TRY(tree_read(f->w.suite, buf_bytes(&encoded), &again));

@@ -114,7 +114,7 @@ static enum err set_parent_hashes(struct crypto *c, struct tree *t,
 {
     leaf_hash->len = 0;
     for (uint32_t i = path->count; i-- > 0;) {
-        TRY(tree_set_parent(c, t, path->node[i], tree_key(t, path->node[i]),
+        TRY(tree_set_parent(t, path->node[i], tree_key(t, path->node[i]),
                             digest_bytes(leaf_hash)));
         TRY(tree_parent_hash(c, t, path->node[i], path->copath[i], leaf_hash));
     }
@@ -147,7 +147,7 @@ static enum err make_path(struct crypto *c, const struct random *rnd,
         secret_take(&np->path_secret[i], &next);
         TRY(node_keys(c, t->suite, &np->path_secret[i],
                       &p->key[node_level(node)], &public_key));
-        TRY(tree_set_parent(c, t, node, buf_bytes(&public_key),
+        TRY(tree_set_parent(t, node, buf_bytes(&public_key),
                             (struct bytes){0}));
         TRY(next_path_secret(c, t->suite, &np->path_secret[i], &next));
     }
@@ -192,7 +192,7 @@ static enum err create(struct crypto *c, const struct random *rnd,
     struct reader r = reader_of(buf_bytes(&np->leaf));
     leaf_node_read(&r, &leaf);
     TRY(reader_finish(&r));
-    return tree_set_leaf(c, t, p->leaf, &leaf);
+    return tree_set_leaf(t, p->leaf, &leaf);
 }
 
 enum err treekem_create(struct crypto *c, const struct random *rnd,
@@ -288,7 +288,7 @@ static size_t ciphertext_count(struct bytes list)
 
 /* "the number of ciphertexts is equal to the length of the resolution", and
  * "none of the public keys appear in any node of the new ratchet tree". */
-static enum err check_path_node(struct crypto *c, struct tree *t,
+static enum err check_path_node(struct tree *t,
                                 const struct update_path_node *n,
                                 uint32_t copath, struct leaf_set added)
 {
@@ -297,13 +297,11 @@ static enum err check_path_node(struct crypto *c, struct tree *t,
     TRY(tree_resolution(t, copath, added, &to));
     if (ciphertext_count(n->ciphertexts) != to.count)
         return ERR_INVALID;
-    TRY(index_find(c, t, KEY_ENCRYPTION, n->encryption_key, KEY_NOWHERE,
-                   &node));
+    TRY(index_find(t, KEY_ENCRYPTION, n->encryption_key, KEY_NOWHERE, &node));
     return node == KEY_NOWHERE && n->encryption_key.len > 0 ? OK : ERR_INVALID;
 }
 
-static enum err check_path(struct crypto *c, struct tree *t,
-                           const struct tree_path *path,
+static enum err check_path(struct tree *t, const struct tree_path *path,
                            const struct update_path *up, struct leaf_set added)
 {
     struct reader r = reader_of(up->nodes);
@@ -313,7 +311,7 @@ static enum err check_path(struct crypto *c, struct tree *t,
         update_path_node_read(&r, &n);
         if (i == path->count)
             return ERR_INVALID;
-        TRY(check_path_node(c, t, &n, path->copath[i], added));
+        TRY(check_path_node(t, &n, path->copath[i], added));
     }
     return i == path->count ? OK : ERR_INVALID;
 }
@@ -328,7 +326,7 @@ static enum err check_path_leaf(struct crypto *c, struct tree *t,
     uint32_t node;
     if (old == NULL || up->leaf.source != LEAF_COMMIT)
         return ERR_INVALID;
-    TRY(index_find(c, t, KEY_ENCRYPTION, up->leaf.encryption_key, KEY_NOWHERE,
+    TRY(index_find(t, KEY_ENCRYPTION, up->leaf.encryption_key, KEY_NOWHERE,
                    &node));
     if (node != KEY_NOWHERE && !bytes_equal(old->raw, up->leaf.raw))
         return ERR_INVALID;
@@ -336,8 +334,7 @@ static enum err check_path_leaf(struct crypto *c, struct tree *t,
                             scope->sender);
 }
 
-static enum err set_path(struct crypto *c, struct tree *t,
-                         const struct tree_path *path,
+static enum err set_path(struct tree *t, const struct tree_path *path,
                          const struct update_path *up)
 {
     struct reader r = reader_of(up->nodes);
@@ -346,11 +343,11 @@ static enum err set_path(struct crypto *c, struct tree *t,
         uint32_t other;
         update_path_node_read(&r, &n);
         /* This finds a key that stands twice in the path itself. */
-        TRY(index_find(c, t, KEY_ENCRYPTION, n.encryption_key, KEY_NOWHERE,
+        TRY(index_find(t, KEY_ENCRYPTION, n.encryption_key, KEY_NOWHERE,
                        &other));
         if (other != KEY_NOWHERE)
             return ERR_INVALID;
-        TRY(tree_set_parent(c, t, path->node[i], n.encryption_key,
+        TRY(tree_set_parent(t, path->node[i], n.encryption_key,
                             (struct bytes){0}));
     }
     return reader_finish(&r);
@@ -364,14 +361,14 @@ enum err treekem_merge(struct crypto *c, struct tree *t,
     struct digest parent_hash;
     TRY(check_path_leaf(c, t, up, scope));
     tree_filtered_path(t, scope->sender, &path);
-    TRY(check_path(c, t, &path, up, scope->added));
+    TRY(check_path(t, &path, up, scope->added));
     TRY(blank_direct_path(t, scope->sender));
-    TRY(set_path(c, t, &path, up));
+    TRY(set_path(t, &path, up));
     TRY(set_parent_hashes(c, t, &path, &parent_hash));
     if (!bytes_equal(digest_bytes(&parent_hash), up->leaf.parent_hash))
         return ERR_INVALID;
-    TRY(tree_set_leaf(c, t, scope->sender, &up->leaf));
-    return tree_check_leaf(c, t, scope->sender);
+    TRY(tree_set_leaf(t, scope->sender, &up->leaf));
+    return tree_check_leaf(t, scope->sender);
 }
 
 /* Derives the keys of the path from node `i` up, checking each against the

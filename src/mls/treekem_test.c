@@ -29,7 +29,7 @@ static enum err add(struct fixture *f)
 {
     struct member *m = &f->m[f->count];
     TRY(member_make(&f->w, m));
-    TRY(member_add(&f->w, f->t, m));
+    TRY(member_add(f->t, m));
     f->count++;
     return OK;
 }

@@ -66,8 +66,7 @@ static bool tree_is(struct crypto *c, struct tree *t, struct bytes encoded,
            tree_hash(c, t, &d) == OK && bytes_equal(digest_bytes(&d), hash);
 }
 
-static enum err apply(struct crypto *c, struct tree *t, struct bytes encoded,
-                      uint32_t sender)
+static enum err apply(struct tree *t, struct bytes encoded, uint32_t sender)
 {
     struct proposal p;
     uint32_t leaf;
@@ -76,9 +75,9 @@ static enum err apply(struct crypto *c, struct tree *t, struct bytes encoded,
     TRY(reader_finish(&r));
     switch (p.type) {
     case PROPOSAL_ADD:
-        return tree_add(c, t, &p.add.leaf, &leaf);
+        return tree_add(t, &p.add.leaf, &leaf);
     case PROPOSAL_UPDATE:
-        return tree_update(c, t, sender, &p.update);
+        return tree_update(t, sender, &p.update);
     case PROPOSAL_REMOVE:
         return tree_remove(t, p.remove);
     default:
@@ -97,7 +96,7 @@ enum verdict run_tree_operations(struct crypto *c, const json_t *j,
     WANT(tree_read(suite_field(j), before, &t) == OK);
     WANT(tree_is(c, t, before, hash_before));
     WANT(tree_fork(t, &fork) == OK);
-    WANT(apply(c, fork, hex_field(&a, j, "proposal"),
+    WANT(apply(fork, hex_field(&a, j, "proposal"),
                (uint32_t)int_field(j, "proposal_sender")) == OK);
     WANT(tree_is(c, fork, hex_field(&a, j, "tree_after"),
                  hex_field(&a, j, "tree_hash_after")));
