@@ -12,6 +12,10 @@
 
 #include <assert.h>
 
+/* A longer run of full places has entries of one key (the table is half empty
+ * and its seed is secret): those of old versions, or a tree that is invalid. */
+#define INDEX_RUN_MAX 1024U
+
 struct key_index {
     uint32_t refs;
     uint32_t used, cap; /* cap is a power of two */
@@ -51,30 +55,36 @@ static uint32_t home(const struct key_index *ix, enum key_kind kind,
     return (uint32_t)map_hash_with(seed, key) & (ix->cap - 1);
 }
 
-static void insert(struct key_index *ix, enum key_kind kind, struct bytes key,
+/* False when the run is too long. */
+static bool insert(struct key_index *ix, enum key_kind kind, struct bytes key,
                    uint32_t node)
 {
+    uint32_t run = 0;
     if (key.len == 0)
-        return;
+        return true;
     uint32_t i = home(ix, kind, key);
-    while (ix->slot[i] != 0 && ix->slot[i] != node + 1)
+    for (; ix->slot[i] != 0 && ix->slot[i] != node + 1; run++)
         i = (i + 1) & (ix->cap - 1);
     if (ix->slot[i] == 0) {
         assert(ix->used < ix->cap - 1);
         ix->slot[i] = node + 1;
         ix->used++;
     }
+    return run <= INDEX_RUN_MAX;
 }
 
-static void insert_node(const struct tree *t, struct key_index *ix,
+static bool insert_node(const struct tree *t, struct key_index *ix,
                         uint32_t node)
 {
-    insert(ix, KEY_ENCRYPTION, node_key(t, node, KEY_ENCRYPTION), node);
-    insert(ix, KEY_SIGNATURE, node_key(t, node, KEY_SIGNATURE), node);
+    bool ok =
+        insert(ix, KEY_ENCRYPTION, node_key(t, node, KEY_ENCRYPTION), node);
+    return insert(ix, KEY_SIGNATURE, node_key(t, node, KEY_SIGNATURE), node) &&
+           ok;
 }
 
 /* Makes an index of all nodes, a quarter full at most: there are up to three
- * keys for each leaf and the parent beside it. */
+ * keys for each leaf and the parent beside it. ERR_INVALID: very many have the
+ * same, which would cost the square of their number. */
 static enum err build(struct tree *t)
 {
     CLEANUP(index_release) struct key_index *ix = NULL;
@@ -89,7 +99,8 @@ static enum err build(struct tree *t)
     struct random seed = entropy_system(); /* decides nothing but speed */
     random_fill(&seed, (uint8_t *)ix->seed, sizeof ix->seed);
     for (uint32_t n = 0; n < node_count(t->leaves); n++)
-        insert_node(t, ix, n);
+        if (!insert_node(t, ix, n))
+            return ERR_INVALID;
     index_release(&t->index);
     t->index = ix;
     ix = NULL; /* handed over */
@@ -100,10 +111,10 @@ enum err index_node(struct tree *t, uint32_t node)
 {
     if (t->index == NULL)
         return OK;
-    if (t->index->used + 2 > t->index->cap / 2)
-        return build(t);
-    insert_node(t, t->index, node);
-    return OK;
+    if (t->index->used + 2 <= t->index->cap / 2 &&
+        insert_node(t, t->index, node))
+        return OK;
+    return build(t);
 }
 
 enum err index_find(struct tree *t, enum key_kind kind, struct bytes key,

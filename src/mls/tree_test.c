@@ -262,6 +262,47 @@ static void finds_every_key_of_many(void)
     }
 }
 
+/* More entries of one key than the index walks over. */
+#define SAME_KEYS 1200U
+
+static void a_tree_of_one_key_is_refused_at_once(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    struct leaf_node leaf;
+    bool found;
+    uint32_t at;
+    CHECK_UINT(fixture_make(&f, 1), OK);
+    CHECK_UINT(member_leaf(&f.m[0], &leaf), OK);
+    for (uint32_t i = 1; i < SAME_KEYS; i++)
+        CHECK_UINT(tree_add(f.t, &leaf, &at), OK);
+    CHECK_UINT(tree_find_encryption_key(f.t, NOTHING, &found, &at),
+               ERR_INVALID);
+    CHECK_UINT(tree_check(f.w.c, f.t), ERR_INVALID);
+}
+
+static void a_key_that_moves_on_and_on_is_found(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    struct leaf_node leaf;
+    struct leaf_node last;
+    bool found;
+    uint32_t at = 0;
+    CHECK_UINT(fixture_make(&f, 2), OK);
+    CHECK_UINT(member_leaf(&f.m[0], &leaf), OK);
+    CHECK_UINT(member_leaf(&f.m[1], &last), OK);
+    CHECK_UINT(tree_blank(f.t, 0), OK);
+    CHECK_UINT(tree_blank(f.t, 2), OK);
+    CHECK_UINT(tree_resize(f.t, 2 * 1024), OK);
+    CHECK_UINT(tree_set_leaf(f.t, 2 * 1024 - 1, &last), OK);
+    for (uint32_t i = 0; i < SAME_KEYS; i++) {
+        CHECK_UINT(tree_set_leaf(f.t, i, &leaf), OK);
+        CHECK_UINT(
+            tree_find_signature_key(f.t, leaf.signature_key, &found, &at), OK);
+        CHECK(found && at == i);
+        CHECK_UINT(tree_blank(f.t, node_of_leaf(i)), OK);
+    }
+}
+
 static void added_leaves_are_unmerged_and_can_be_left_out(void)
 {
     CLEANUP(fixture_clear) struct fixture f = {0};
@@ -511,6 +552,8 @@ static const struct test tests[] = {
     TEST(finds_keys_only_where_they_are),
     TEST(a_key_may_stand_only_once),
     TEST(finds_every_key_of_many),
+    TEST(a_tree_of_one_key_is_refused_at_once),
+    TEST(a_key_that_moves_on_and_on_is_found),
     TEST(added_leaves_are_unmerged_and_can_be_left_out),
     TEST(paths_leave_out_what_has_nobody_beside_it),
     TEST(rejects_malformed_encodings),
