@@ -47,6 +47,12 @@ static bool mac_start(EVP_MAC_CTX *mac, struct bytes key)
     return EVP_MAC_init(mac, key.data, key.len, NULL) == 1;
 }
 
+/* Starts one more MAC with the key of the last. */
+static bool mac_restart(EVP_MAC_CTX *mac)
+{
+    return EVP_MAC_init(mac, NULL, 0, NULL) == 1;
+}
+
 static bool mac_update(EVP_MAC_CTX *mac, struct parts input)
 {
     bool ok = true;
@@ -106,7 +112,8 @@ enum err hkdf_extract(struct crypto *c, enum hash_id alg,
                               PARTS(secret_expose(ikm)), out);
 }
 
-/* RFC 5869, section 2.3: T(n) = HMAC(prk, T(n-1) || info || n) */
+/* RFC 5869, section 2.3: T(n) = HMAC(prk, T(n-1) || info || n). NULL is the prk
+ * of the call before. */
 static enum err expand(struct crypto *c, enum hash_id alg,
                        const struct secret *prk, struct parts info,
                        uint8_t *out, size_t len)
@@ -114,11 +121,12 @@ static enum err expand(struct crypto *c, enum hash_id alg,
     EVP_MAC_CTX *mac = c->mac[hash_index(alg)];
     CLEANUP(secret_clear) struct secret t = {0};
     for (uint8_t n = 1; len > 0; n++) {
-        TRY(openssl_check(mac_start(mac, secret_expose(prk)) &&
-                          mac_update(mac, PARTS(secret_expose(&t))) &&
-                          mac_update(mac, info) &&
-                          mac_update(mac, PARTS(bytes_of(&n, 1))) &&
-                          mac_finish(mac, t.data)));
+        bool known = n > 1 || prk == NULL;
+        TRY(openssl_check(
+            (known ? mac_restart(mac) : mac_start(mac, secret_expose(prk))) &&
+            mac_update(mac, PARTS(secret_expose(&t))) &&
+            mac_update(mac, info) && mac_update(mac, PARTS(bytes_of(&n, 1))) &&
+            mac_finish(mac, t.data)));
         t.len = hash_size(alg);
         size_t take = len < t.len ? len : t.len;
         memcpy(out, t.data, take);
@@ -137,6 +145,28 @@ enum err hkdf_expand(struct crypto *c, enum hash_id alg,
     TRY(expand(c, alg, prk, info, okm.data, len));
     secret_take(out, &okm);
     return OK;
+}
+
+enum err hkdf_expand_each(struct crypto *c, enum hash_id alg,
+                          const struct secret *prk,
+                          const struct hkdf_want *wants, size_t count)
+{
+    struct secret okm[HKDF_WANTS_MAX];
+    enum err err = OK;
+    assert(count <= HKDF_WANTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        assert(wants[i].len > 0 && wants[i].len <= SECRET_MAX);
+        okm[i] = (struct secret){.len = wants[i].len};
+        if (err == OK)
+            err = expand(c, alg, i == 0 ? prk : NULL, wants[i].info,
+                         okm[i].data, wants[i].len);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (err == OK)
+            secret_take(wants[i].out, &okm[i]);
+        secret_clear(&okm[i]);
+    }
+    return err;
 }
 
 enum err hkdf_expand_long(struct crypto *c, enum hash_id alg,

@@ -51,7 +51,19 @@ MUST_USE enum err hkdf_expand(struct crypto *c, enum hash_id alg,
                               const struct secret *prk, struct parts info,
                               size_t len, struct secret *out);
 
-/* The same to `len` <= 255 * hash_size bytes, appended to `out`. */
+/* Several secrets from one key, all or none: cheaper than one by one, since the
+ * key is set up once. At most HKDF_WANTS_MAX. */
+struct hkdf_want {
+    struct parts info;
+    size_t len; /* 1 to SECRET_MAX */
+    struct secret *out;
+};
+#define HKDF_WANTS_MAX 9U
+MUST_USE enum err hkdf_expand_each(struct crypto *c, enum hash_id alg,
+                                   const struct secret *prk,
+                                   const struct hkdf_want *wants, size_t count);
+
+/* One of `len` <= 255 * hash_size bytes, appended to `out`. */
 MUST_USE enum err hkdf_expand_long(struct crypto *c, enum hash_id alg,
                                    const struct secret *prk, struct parts info,
                                    size_t len, struct buf *out);

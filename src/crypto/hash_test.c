@@ -93,10 +93,39 @@ static void expansion_has_a_limit_and_is_a_prefix(void)
     }
 }
 
+static void many_of_one_key_are_as_one_by_one(void)
+{
+    CLEANUP(crypto_free) struct crypto *c = NULL;
+    CLEANUP(secret_clear) struct secret prk = {0};
+    CLEANUP(secret_clear) struct secret one = {0};
+    struct secret many[HKDF_WANTS_MAX] = {{{0}, 0}};
+    struct hkdf_want wants[HKDF_WANTS_MAX];
+    const size_t sizes[] = {1, 16, 32, 33, 66};
+    CHECK_UINT(crypto_create(&c), OK);
+    for (size_t count = 0; count <= HKDF_WANTS_MAX; count++) {
+        struct bytes info[HKDF_WANTS_MAX];
+        uint8_t key[32] = {(uint8_t)count};
+        CHECK_UINT(secret_set(&prk, BYTES_ARRAY(key)), OK);
+        for (size_t i = 0; i < count; i++) {
+            info[i] = (struct bytes){key, i};
+            wants[i] = (struct hkdf_want){
+                {&info[i], 1}, sizes[i % COUNT(sizes)], &many[i]};
+        }
+        CHECK_UINT(hkdf_expand_each(c, HASH_SHA256, &prk, wants, count), OK);
+        for (size_t i = 0; i < count; i++) {
+            CHECK_UINT(hkdf_expand(c, HASH_SHA256, &prk, wants[i].info,
+                                   wants[i].len, &one),
+                       OK);
+            CHECK(secret_equal(&one, &many[i]));
+        }
+    }
+}
+
 static const struct test tests[] = {
     TEST(hashes_parts_like_the_whole),
     TEST(verifies_only_the_whole_tag),
     TEST(a_context_keeps_nothing_between_calls),
     TEST(expansion_has_a_limit_and_is_a_prefix),
+    TEST(many_of_one_key_are_as_one_by_one),
 };
 TEST_MAIN(tests)

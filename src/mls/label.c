@@ -4,6 +4,8 @@
 #include "crypto/hpke.h"
 #include "crypto/sign.h"
 
+#include <assert.h>
+
 #define PREFIX BYTES_LIT("MLS 1.0 ")
 
 /* struct { uint16 length; opaque label<V>; opaque context<V>; } KDFLabel
@@ -48,6 +50,21 @@ enum err expand_with_label(struct crypto *c, const struct suite *s,
     return hkdf_expand(c, s->hash, secret, kdf_info_parts(&k), l->len, out);
 }
 
+enum err expand_with_label_each(struct crypto *c, const struct suite *s,
+                                const struct secret *secret,
+                                const struct kdf_want *wants, size_t count)
+{
+    struct kdf_info k[HKDF_WANTS_MAX];
+    struct hkdf_want each[HKDF_WANTS_MAX];
+    assert(count <= HKDF_WANTS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        TRY(kdf_info_set(&k[i], &wants[i].label));
+        each[i] = (struct hkdf_want){kdf_info_parts(&k[i]), wants[i].label.len,
+                                     wants[i].out};
+    }
+    return hkdf_expand_each(c, s->hash, secret, each, count);
+}
+
 enum err expand_with_label_long(struct crypto *c, const struct suite *s,
                                 const struct secret *secret,
                                 const struct kdf_label *l, struct buf *out)
@@ -66,14 +83,19 @@ enum err derive_secret(struct crypto *c, const struct suite *s,
     return expand_with_label(c, s, secret, &l, out);
 }
 
+struct bytes generation_context(uint32_t generation, uint8_t room[4])
+{
+    for (unsigned i = 0; i < 4; i++)
+        room[i] = (uint8_t)(generation >> (24 - 8 * i));
+    return (struct bytes){room, 4};
+}
+
 enum err derive_tree_secret(struct crypto *c, const struct suite *s,
                             const struct secret *secret, struct kdf_label l,
                             uint32_t generation, struct secret *out)
 {
-    uint8_t context[4] = {(uint8_t)(generation >> 24),
-                          (uint8_t)(generation >> 16),
-                          (uint8_t)(generation >> 8), (uint8_t)generation};
-    l.context = BYTES_ARRAY(context);
+    uint8_t room[4];
+    l.context = generation_context(generation, room);
     return expand_with_label(c, s, secret, &l, out);
 }
 

@@ -23,7 +23,17 @@ MUST_USE enum err expand_with_label(struct crypto *c, const struct suite *s,
                                     const struct secret *secret,
                                     const struct kdf_label *l,
                                     struct secret *out);
-/* The same of any length, appended to `out`. */
+/* Several from one secret, all or none; at most HKDF_WANTS_MAX. */
+struct kdf_want {
+    struct kdf_label label;
+    struct secret *out;
+};
+MUST_USE enum err expand_with_label_each(struct crypto *c,
+                                         const struct suite *s,
+                                         const struct secret *secret,
+                                         const struct kdf_want *wants,
+                                         size_t count);
+/* One of any length, appended to `out`. */
 MUST_USE enum err expand_with_label_long(struct crypto *c,
                                          const struct suite *s,
                                          const struct secret *secret,
@@ -33,7 +43,9 @@ MUST_USE enum err expand_with_label_long(struct crypto *c,
 MUST_USE enum err derive_secret(struct crypto *c, const struct suite *s,
                                 const struct secret *secret, const char *label,
                                 struct secret *out);
-/* RFC 9420, section 9.1: the context is the generation. */
+/* RFC 9420, section 9.1: the context is the generation, which is written to
+ * `room`. */
+struct bytes generation_context(uint32_t generation, uint8_t room[4]);
 MUST_USE enum err derive_tree_secret(struct crypto *c, const struct suite *s,
                                      const struct secret *secret,
                                      struct kdf_label l, uint32_t generation,

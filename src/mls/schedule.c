@@ -44,37 +44,24 @@ void epoch_secrets_read(struct reader *r, struct epoch_secrets *es)
 }
 
 /* RFC 9420, section 8, table 4 */
-static enum err derive_all(struct crypto *c, const struct suite *s,
-                           const struct secret *epoch_secret,
-                           struct epoch_secrets *es)
-{
-    const struct {
-        const char *label;
-        struct secret *out;
-    } rows[] = {
-        {"sender data", &es->sender_data_secret},
-        {"encryption", &es->encryption_secret},
-        {"exporter", &es->exporter_secret},
-        {"external", &es->external_secret},
-        {"confirm", &es->confirmation_key},
-        {"membership", &es->membership_key},
-        {"resumption", &es->resumption_psk},
-        {"authentication", &es->epoch_authenticator},
-        {"init", &es->init_secret},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        TRY(derive_secret(c, s, epoch_secret, rows[i].label, rows[i].out));
-    return OK;
-}
-
 static enum err derive_epoch(struct crypto *c, const struct suite *s,
                              const struct secret *epoch_secret,
                              struct epoch_secrets *es)
 {
-    enum err err = derive_all(c, s, epoch_secret, es);
-    if (err != OK)
-        epoch_secrets_clear(es);
-    return err;
+    const struct bytes none = {0};
+    const struct kdf_want wants[] = {
+        {{BYTES_LIT("sender data"), none, s->nh}, &es->sender_data_secret},
+        {{BYTES_LIT("encryption"), none, s->nh}, &es->encryption_secret},
+        {{BYTES_LIT("exporter"), none, s->nh}, &es->exporter_secret},
+        {{BYTES_LIT("external"), none, s->nh}, &es->external_secret},
+        {{BYTES_LIT("confirm"), none, s->nh}, &es->confirmation_key},
+        {{BYTES_LIT("membership"), none, s->nh}, &es->membership_key},
+        {{BYTES_LIT("resumption"), none, s->nh}, &es->resumption_psk},
+        {{BYTES_LIT("authentication"), none, s->nh}, &es->epoch_authenticator},
+        {{BYTES_LIT("init"), none, s->nh}, &es->init_secret},
+    };
+    return expand_with_label_each(c, s, epoch_secret, wants,
+                                  sizeof(wants) / sizeof(*wants));
 }
 
 /* HKDF-Extract, with zeros as long as a hash for a NULL secret. */
@@ -119,15 +106,13 @@ enum err schedule_welcome(struct crypto *c, const struct suite *s,
 {
     CLEANUP(secret_clear) struct secret member = {0};
     CLEANUP(secret_clear) struct secret welcome = {0};
-    CLEANUP(secret_clear) struct secret new_key = {0};
+    const struct kdf_want wants[] = {
+        {{.label = BYTES_LIT("key"), .len = s->nk}, key},
+        {{.label = BYTES_LIT("nonce"), .len = s->nn}, nonce},
+    };
     TRY(extract(c, s, joiner_secret, psk_secret, &member));
     TRY(derive_secret(c, s, &member, "welcome", &welcome));
-    struct kdf_label key_label = {.label = BYTES_LIT("key"), .len = s->nk};
-    TRY(expand_with_label(c, s, &welcome, &key_label, &new_key));
-    struct kdf_label nonce_label = {.label = BYTES_LIT("nonce"), .len = s->nn};
-    TRY(expand_with_label(c, s, &welcome, &nonce_label, nonce));
-    secret_take(key, &new_key);
-    return OK;
+    return expand_with_label_each(c, s, &welcome, wants, 2);
 }
 
 enum err schedule_first(struct crypto *c, const struct suite *s,
@@ -199,16 +184,14 @@ enum err schedule_sender_data(struct crypto *c, const struct suite *s,
                               struct bytes ciphertext, struct secret *key,
                               struct secret *nonce)
 {
-    CLEANUP(secret_clear) struct secret new_key = {0};
     struct bytes sample = ciphertext;
     if (sample.len > s->nh)
         sample.len = s->nh;
-    struct kdf_label key_label = {BYTES_LIT("key"), sample, s->nk};
-    struct kdf_label nonce_label = {BYTES_LIT("nonce"), sample, s->nn};
-    TRY(expand_with_label(c, s, &es->sender_data_secret, &key_label, &new_key));
-    TRY(expand_with_label(c, s, &es->sender_data_secret, &nonce_label, nonce));
-    secret_take(key, &new_key);
-    return OK;
+    const struct kdf_want wants[] = {
+        {{BYTES_LIT("key"), sample, s->nk}, key},
+        {{BYTES_LIT("nonce"), sample, s->nn}, nonce},
+    };
+    return expand_with_label_each(c, s, &es->sender_data_secret, wants, 2);
 }
 
 enum err schedule_mac(struct crypto *c, const struct suite *s,

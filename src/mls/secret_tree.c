@@ -97,14 +97,19 @@ static void ratchet_take(struct ratchet *to, struct ratchet *from)
     *from = (struct ratchet){0};
 }
 
+/* The message key of a generation; and the head of the next, unless NULL. */
 static enum err derive_key(struct crypto *c, const struct suite *s,
                            const struct secret *head, uint32_t generation,
-                           struct message_key *out)
+                           struct message_key *out, struct secret *next)
 {
-    struct kdf_label key = {.label = BYTES_LIT("key"), .len = s->nk};
-    struct kdf_label nonce = {.label = BYTES_LIT("nonce"), .len = s->nn};
-    TRY(derive_tree_secret(c, s, head, key, generation, &out->key));
-    TRY(derive_tree_secret(c, s, head, nonce, generation, &out->nonce));
+    uint8_t room[4];
+    const struct bytes context = generation_context(generation, room);
+    const struct kdf_want wants[] = {
+        {{BYTES_LIT("key"), context, s->nk}, &out->key},
+        {{BYTES_LIT("nonce"), context, s->nn}, &out->nonce},
+        {{BYTES_LIT("secret"), context, s->nh}, next},
+    };
+    TRY(expand_with_label_each(c, s, head, wants, next != NULL ? 3 : 2));
     out->generation = generation;
     return OK;
 }
@@ -164,7 +169,7 @@ static enum err ratchet_peek(struct crypto *c, const struct suite *s,
     secret_copy(&head, &r->head);
     for (uint32_t g = r->generation; g < generation; g++)
         TRY(step(c, s, &head, g));
-    return derive_key(c, s, &head, generation, out);
+    return derive_key(c, s, &head, generation, out, NULL);
 }
 
 /* Turns a copy of `r` to just before `generation`, keeping the newest of the
@@ -189,7 +194,7 @@ static enum err ratchet_skip(struct crypto *c, const struct suite *s,
     for (uint32_t g = r->generation; g < generation; g++) {
         if (generation - g <= fresh)
             TRY(derive_key(c, s, &out->head, g,
-                           &out->skipped[out->skipped_count++]));
+                           &out->skipped[out->skipped_count++], NULL));
         TRY(step(c, s, &out->head, g));
     }
     out->generation = generation;
@@ -223,10 +228,13 @@ static enum err derive_ratchets(struct crypto *c, const struct suite *s,
                                 const struct secret *leaf,
                                 struct ratchet out[RATCHETS])
 {
-    struct kdf_label l = {.label = BYTES_LIT("handshake"), .len = s->nh};
-    TRY(expand_with_label(c, s, leaf, &l, &out[RATCHET_HANDSHAKE].head));
-    l.label = BYTES_LIT("application");
-    return expand_with_label(c, s, leaf, &l, &out[RATCHET_APPLICATION].head);
+    const struct kdf_want wants[] = {
+        {{.label = BYTES_LIT("handshake"), .len = s->nh},
+         &out[RATCHET_HANDSHAKE].head},
+        {{.label = BYTES_LIT("application"), .len = s->nh},
+         &out[RATCHET_APPLICATION].head},
+    };
+    return expand_with_label_each(c, s, leaf, wants, 2);
 }
 
 /* The tree: section 9 */
@@ -238,10 +246,11 @@ static enum err derive_children(struct crypto *c, const struct suite *s,
 {
     CLEANUP(secret_clear) struct secret l = {0};
     CLEANUP(secret_clear) struct secret r = {0};
-    struct kdf_label label = {BYTES_LIT("tree"), BYTES_LIT("left"), s->nh};
-    TRY(expand_with_label(c, s, parent, &label, &l));
-    label.context = BYTES_LIT("right");
-    TRY(expand_with_label(c, s, parent, &label, &r));
+    const struct kdf_want wants[] = {
+        {{BYTES_LIT("tree"), BYTES_LIT("left"), s->nh}, &l},
+        {{BYTES_LIT("tree"), BYTES_LIT("right"), s->nh}, &r},
+    };
+    TRY(expand_with_label_each(c, s, parent, wants, 2));
     secret_clear(parent);
     secret_take(left, &l);
     secret_take(right, &r);
@@ -420,11 +429,12 @@ enum err secret_tree_next(struct crypto *c, struct secret_tree *st,
                           enum ratchet_type type, struct message_key *out)
 {
     CLEANUP(message_key_clear) struct message_key mk = {0};
+    CLEANUP(secret_clear) struct secret next = {0};
     struct ratchet *r = &st->send[type];
     if (r->generation == UINT32_MAX)
         return ERR_LIMIT;
-    TRY(derive_key(c, st->suite, &r->head, r->generation, &mk));
-    TRY(step(c, st->suite, &r->head, r->generation));
+    TRY(derive_key(c, st->suite, &r->head, r->generation, &mk, &next));
+    secret_take(&r->head, &next);
     r->generation++;
     st->send_dirty = true;
     message_key_take(out, &mk);
