@@ -10,10 +10,10 @@
 
 enum evil_kind {
     EVIL_NONE,
-    EVIL_LEAF, /* the new leaf's signature is wrong: all see it at once */
-    EVIL_TAG,  /* the confirmation tag is: all see it after decrypting */
-    EVIL_KEM,  /* the KEM output of an external commit is too short */
-    EVIL_TWIN, /* its author does not look whether its leaf is one too many */
+    EVIL_LEAF,    /* the new leaf's signature is wrong: all see it at once */
+    EVIL_TAG,     /* the confirmation tag is: all see it after decrypting */
+    EVIL_KEM,     /* the KEM output of an external commit is too short */
+    EVIL_LOOSE,   /* its author does not look whether its leaf fits the group */
     EVIL_SUBTREE, /* the path secret for the subtree of a leaf is garbage */
 };
 
@@ -33,7 +33,7 @@ void evil_next_sender(uint32_t leaf, uint32_t generation);
 /* Called by protect.c, commit.c, external.c. */
 MUST_USE enum err evil_list(struct buf *proposals);
 void evil_kem(struct buf *kem_output);
-bool evil_twin(void);
+bool evil_loose(void);
 MUST_USE enum err evil_sender(const struct sotto_group *g,
                               struct framed_content *content,
                               struct message_key *key);

@@ -226,19 +226,26 @@ static void an_old_copy_knows_its_later_messages(void)
 
 /* ---- From outside ---- */
 
-/* Member i of the world, who is not in the group, makes an external commit. */
-static enum sotto_err join_external(struct world *w, size_t i,
-                                    struct sotto_buf *message)
+/* Somebody makes an external commit. */
+static enum sotto_err join_as(struct world *w, const struct sotto_identity *id,
+                              struct sotto_buf *message)
 {
     CLEANUP(sotto_buf_free) struct sotto_buf info = {0};
     CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
-    struct sotto_identity id = world_identity(w, i);
     enum sotto_err err = sotto_group_info(w->member[0].group, true, &info);
-    struct sotto_external_join ask = {.identity = &id,
+    struct sotto_external_join ask = {.identity = id,
                                       .group_info = view_of(&info)};
     return err != SOTTO_OK
                ? err
                : sotto_group_join_external(w->mls, &ask, message, &g);
+}
+
+/* Member i of the world does, who is not in the group. */
+static enum sotto_err join_external(struct world *w, size_t i,
+                                    struct sotto_buf *message)
+{
+    struct sotto_identity id = world_identity(w, i);
+    return join_as(w, &id, message);
 }
 
 static bool all_refuse(struct world *w, const struct sotto_buf *message,
@@ -264,7 +271,7 @@ static void a_broken_joiner_is_refused_by_all_alike(void)
         {EVIL_LEAF, MEMBERS, SOTTO_ERR_AUTH},
         {EVIL_TAG, MEMBERS, SOTTO_ERR_AUTH},
         {EVIL_KEM, MEMBERS, SOTTO_ERR_INVALID},
-        {EVIL_TWIN, 3, SOTTO_ERR_INVALID}, /* as a second self of a member */
+        {EVIL_LOOSE, 3, SOTTO_ERR_INVALID}, /* as a second self of a member */
     };
     CLEANUP(world_close) struct world w = {0};
     CHECK(open_eight(&w, 30));
@@ -289,6 +296,245 @@ static void a_joiner_that_breaks_a_subtree_cuts_off_that_subtree(void)
     CHECK_UINT(join_external(&w, MEMBERS, &message), SOTTO_OK);
     for (size_t i = 0; i < MEMBERS; i++)
         CHECK_UINT(world_outcome(&w, i, &message), SOTTO_CANNOT_APPLY);
+}
+
+static void a_joiner_supports_what_the_group_uses(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+    CHECK(open_eight(&w, 32));
+    struct sotto_identity id = world_identity(&w, MEMBERS);
+    id.extension_type_count = 0;
+    evil_next_commit(EVIL_LOOSE, 0);
+    CHECK_UINT(join_as(&w, &id, &message), SOTTO_OK);
+    CHECK(all_refuse(&w, &message, 0, SOTTO_ERR_INVALID));
+}
+
+/* A PublicMessage from outside, signed by the key of a member of the world. */
+static enum err forge(struct world *w, struct sender sender,
+                      enum content_type type, struct bytes body, size_t key,
+                      struct buf *out)
+{
+    const struct sotto_group *g = w->member[0].group;
+    const struct suite *s = g->epoch.suite;
+    CLEANUP(secret_clear) struct secret private_key = {0};
+    CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
+    struct authenticated_content ac = {
+        .wire_format = WIRE_PUBLIC_MESSAGE,
+        .content = {.group_id = g->epoch.fields.group_id,
+                    .epoch = g->epoch.fields.epoch,
+                    .sender = sender,
+                    .type = type,
+                    .body = body},
+        .auth = {.confirmation_tag = type == CONTENT_COMMIT
+                                         ? BYTES_LIT("tag")
+                                         : (struct bytes){0}}};
+    TRY(secret_set(&private_key,
+                   bytes_in(view_of(&w->member[key].signature_private))));
+    TRY(framing_sign(g->mls->crypto, s, &private_key, &ac,
+                     buf_bytes(&g->epoch.context), &signature));
+    ac.auth.signature = buf_bytes(&signature);
+    /* Who is outside has no membership key: any other does for the tag. */
+    return framing_write_public(g->mls->crypto, s, &private_key, &ac,
+                                buf_bytes(&g->epoch.context), out);
+}
+
+static enum err add_body(const struct sotto_buf *key_package, struct buf *out)
+{
+    struct proposal p = {.type = PROPOSAL_ADD};
+    TRY(key_package_message_read(bytes_in(view_of(key_package)), &p.add));
+    struct writer w = writer_to(out);
+    proposal_write(&w, &p);
+    return writer_finish(&w);
+}
+
+/* A commit of one proposal by value, without a path. */
+static enum err commit_body(struct bytes proposal, struct buf *out)
+{
+    struct writer w = writer_to(out);
+    size_t list = writer_enter(&w);
+    writer_u8(&w, 1);
+    writer_raw(&w, proposal);
+    writer_leave(&w, list);
+    writer_u8(&w, 0);
+    return writer_finish(&w);
+}
+
+/* Member 20 is the group's one external sender, member 21 anybody. */
+static void who_is_outside_sends_only_what_it_may(void)
+{
+    static const uint8_t remove[] = {0, PROPOSAL_REMOVE, 0, 0, 0, 2};
+    static const uint8_t leave[] = {0, PROPOSAL_SELF_REMOVE};
+    static const uint8_t init[] = {0, PROPOSAL_EXTERNAL_INIT, 1, 7};
+    static const uint8_t empty[] = {0, 0}; /* a commit without a path */
+    const struct {
+        struct sender sender;
+        enum content_type type;
+        struct bytes body; /* empty: an Add of member 21, or its commit */
+        size_t key;
+        enum sotto_err err;
+    } rows[] = {
+        {{SENDER_EXTERNAL, 0}, CONTENT_PROPOSAL, BYTES_ARRAY(remove), 20, 0},
+        {{SENDER_EXTERNAL, 0},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(remove),
+         21,
+         SOTTO_ERR_AUTH},
+        {{SENDER_EXTERNAL, 1},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(remove),
+         20,
+         SOTTO_ERR_INVALID},
+        {{SENDER_EXTERNAL, 0},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(leave),
+         20,
+         SOTTO_ERR_INVALID},
+        {{SENDER_EXTERNAL, 0},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(init),
+         20,
+         SOTTO_ERR_INVALID},
+        {{SENDER_EXTERNAL, 0}, CONTENT_COMMIT, {0}, 20, SOTTO_ERR_INVALID},
+        {{SENDER_EXTERNAL, 0},
+         CONTENT_APPLICATION,
+         BYTES_LIT("hello"),
+         20,
+         SOTTO_ERR_INVALID},
+        {{SENDER_NEW_MEMBER_PROPOSAL, 0}, CONTENT_PROPOSAL, {0}, 21, 0},
+        {{SENDER_NEW_MEMBER_PROPOSAL, 0},
+         CONTENT_PROPOSAL,
+         {0},
+         20,
+         SOTTO_ERR_AUTH},
+        {{SENDER_NEW_MEMBER_PROPOSAL, 0},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(remove),
+         21,
+         SOTTO_ERR_INVALID},
+        {{SENDER_NEW_MEMBER_COMMIT, 0},
+         CONTENT_PROPOSAL,
+         {0},
+         21,
+         SOTTO_ERR_INVALID},
+        {{SENDER_NEW_MEMBER_COMMIT, 0},
+         CONTENT_COMMIT,
+         BYTES_ARRAY(empty),
+         21,
+         SOTTO_ERR_INVALID},
+        {{SENDER_MEMBER, 0},
+         CONTENT_PROPOSAL,
+         BYTES_ARRAY(remove),
+         0,
+         SOTTO_ERR_AUTH}, /* with another tag */
+    };
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf data = {0};
+    CLEANUP(buf_clear) struct buf add = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(buf_clear) struct buf commit = buf_new(MLS_MESSAGE_MAX);
+    CHECK(open_eight(&w, 33));
+    struct sotto_identity id = world_identity(&w, 20);
+    struct sotto_credential service = {SUITE_1, SOTTO_CREDENTIAL_BASIC,
+                                       id.identity, id.signature_public};
+    CHECK_UINT(sotto_external_senders_encode(&service, 1, &data), SOTTO_OK);
+    struct sotto_extension e = {SOTTO_EXTENSION_EXTERNAL_SENDERS,
+                                view_of(&data)};
+    struct sotto_extension_list list = {&e, 1};
+    struct sotto_commit ask = {.extensions = &list};
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    CHECK_UINT(world_key_package(&w, 21), SOTTO_OK);
+    CHECK_UINT(add_body(&w.member[21].key_package, &add), OK);
+    CHECK_UINT(commit_body(buf_bytes(&add), &commit), OK);
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+        struct bytes body = rows[r].body;
+        if (body.len == 0)
+            body = buf_bytes(rows[r].type == CONTENT_COMMIT ? &commit : &add);
+        enum sotto_outcome outcome = 0;
+        CHECK_UINT(forge(&w, rows[r].sender, rows[r].type, body, rows[r].key,
+                         &message),
+                   OK);
+        CHECK_UINT(world_take(&w, 1, bytes_out(buf_bytes(&message)), &outcome),
+                   rows[r].err);
+        CHECK_UINT(outcome, rows[r].err == 0 ? SOTTO_PROPOSAL : 0);
+    }
+}
+
+/* ---- Groups that follow ---- */
+
+static const struct sotto_reinit next_group = {
+    .group_id = {(const uint8_t *)"next", 4}, .suite = SUITE_1};
+
+static void a_group_that_has_ended_keeps_the_way_to_the_next(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    struct sotto_commit ask = {.reinit = &next_group};
+    CHECK(open_eight(&w, 34));
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    for (size_t i = 0; i < 2; i++) { /* who made it, and another */
+        const struct epoch *e = &w.member[i].group->epoch;
+        const struct secret *gone[] = {
+            &e->signature_key,
+            &e->keys.key[0],
+            &e->secrets.sender_data_secret,
+            &e->secrets.encryption_secret,
+            &e->secrets.exporter_secret,
+            &e->secrets.external_secret,
+            &e->secrets.confirmation_key,
+            &e->secrets.membership_key,
+            &e->secrets.init_secret,
+        };
+        for (size_t k = 0; k < COUNT(gone); k++)
+            CHECK_UINT(gone[k]->len, 0);
+        CHECK(e->ratchets == NULL);
+        CHECK_UINT(e->secrets.resumption_psk.len, 32);
+        CHECK_UINT(e->secrets.epoch_authenticator.len, 32);
+    }
+}
+
+/* "verify that the epoch field in the GroupInfo is equal to 1" */
+static void a_group_follows_in_its_first_epoch(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_group_free) struct sotto_group *next = NULL;
+    struct sotto_commit end = {.reinit = &next_group};
+    struct sotto_commit plain = {0};
+    CHECK_UINT(world_open(&w, SUITE_1, 35), SOTTO_OK);
+    CHECK_UINT(world_found(&w, 0), SOTTO_OK);
+    CHECK_UINT(world_add(&w, 0, 1, 2), SOTTO_OK);
+    CHECK_UINT(world_commit(&w, 0, &end, NULL, 0), SOTTO_OK);
+    const struct sotto_group *const old[] = {w.member[1].group};
+    struct sotto_identity id = world_identity(&w, 0);
+    struct psk_id link = {.type = PSK_RESUMPTION,
+                          .usage = PSK_REINIT,
+                          .group_id = BYTES_LIT("group id"),
+                          .epoch = sotto_group_epoch(old[0])};
+    for (size_t late = 0; late < 2; late++) {
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out first = {0};
+        CLEANUP(sotto_group_free) struct sotto_group *joined = NULL;
+        sotto_group_free(&next);
+        CHECK_UINT(sotto_group_create(w.mls, &id, next_group.group_id,
+                                      next_group.extensions, &next),
+                   SOTTO_OK);
+        if (late) {
+            CHECK_UINT(sotto_group_commit(next, &plain, &first), SOTTO_OK);
+            CHECK_UINT(sotto_group_merge_pending(next), SOTTO_OK);
+        }
+        CHECK_UINT(world_key_package(&w, 1), SOTTO_OK);
+        struct sotto_bytes add = view_of(&w.member[1].key_package);
+        struct sotto_commit ask = {.adds = &add, .add_count = 1};
+        CHECK_UINT(
+            sotto_group_offer_resumption(next, w.member[0].group, link.epoch),
+            SOTTO_OK);
+        CHECK_UINT(group_commit(next, &ask, &link, &out), OK);
+        struct sotto_join join = {.welcome = view_of(&out.welcome),
+                                  .key_package_private =
+                                      view_of(&w.member[1].key_package_private),
+                                  .groups = {old, 1}};
+        CHECK_UINT(sotto_group_join(w.mls, &join, &joined),
+                   late ? SOTTO_ERR_INVALID : SOTTO_OK);
+    }
 }
 
 /* ---- What a commit may hold ---- */
@@ -404,6 +650,10 @@ static const struct test tests[] = {
     TEST(an_old_copy_knows_its_later_messages),
     TEST(a_broken_joiner_is_refused_by_all_alike),
     TEST(a_joiner_that_breaks_a_subtree_cuts_off_that_subtree),
+    TEST(a_joiner_supports_what_the_group_uses),
+    TEST(who_is_outside_sends_only_what_it_may),
+    TEST(a_group_that_has_ended_keeps_the_way_to_the_next),
+    TEST(a_group_follows_in_its_first_epoch),
     TEST(lists_that_break_a_rule_are_refused),
     TEST(a_joiner_takes_in_nothing_that_was_proposed),
 };
