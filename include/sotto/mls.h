@@ -435,6 +435,10 @@ struct sotto_external_join {
     struct sotto_group_list groups; /* found in these */
     const struct sotto_app_proposal *app_proposals;
     size_t app_proposal_count;
+    const struct sotto_bytes *self_removes; /* PublicMessages of this epoch, of
+                                               members that leave: such a
+                                               proposal of each */
+    size_t self_remove_count;
     struct sotto_bytes authenticated_data;
     uint64_t now; /* as in struct sotto_join */
 };

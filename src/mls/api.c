@@ -385,7 +385,8 @@ static bool bad_external_join(const struct sotto_external_join *join)
            (join->psks.items == NULL && join->psks.count > 0) ||
            (join->resumptions == NULL && join->resumption_count > 0) ||
            bad_groups(join->groups) ||
-           (join->app_proposals == NULL && join->app_proposal_count > 0);
+           (join->app_proposals == NULL && join->app_proposal_count > 0) ||
+           bad_list(join->self_removes, join->self_remove_count);
 }
 
 enum sotto_err sotto_group_join_external(struct sotto_mls *mls,

@@ -240,8 +240,8 @@ static struct proposal_scope scope_of(const struct sotto_group *g,
                                    .now = d->ask->now};
 }
 
-static enum err take_reference(struct draft *d,
-                               const struct cached_proposal *cached)
+enum err draft_take_reference(struct draft *d,
+                              const struct cached_proposal *cached)
 {
     struct proposal_or_ref item = {.by_reference = true,
                                    .reference = digest_bytes(&cached->ref)};
@@ -283,7 +283,7 @@ static enum err pick_asked(const struct sotto_group *g, struct draft *d,
             continue;
         pick_mark(picks, cached, i, PICKED);
         found++;
-        TRY(take_reference(d, cached));
+        TRY(draft_take_reference(d, cached));
     }
     return found == d->ask->ref_count ? OK : ERR_NOTFOUND;
 }
@@ -338,7 +338,7 @@ static enum err run_settle(const struct sotto_group *g, struct draft *d,
             continue;
         pick_mark(picks, &g->proposals[i], i, fits ? PICKED : OPEN);
         if (fits)
-            TRY(take_reference(d, &g->proposals[i]));
+            TRY(draft_take_reference(d, &g->proposals[i]));
     }
     return OK;
 }

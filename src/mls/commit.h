@@ -47,6 +47,9 @@ MUST_USE enum err draft_take(struct draft *d, const struct proposal *p);
 /* The same for a PSK, with a fresh nonce. */
 MUST_USE enum err draft_take_psk(const struct sotto_group *g, struct draft *d,
                                  const struct psk_id *id);
+/* Takes in one that was sent by itself. */
+MUST_USE enum err draft_take_reference(struct draft *d,
+                                       const struct cached_proposal *cached);
 /* Completes the list and applies it to the new tree. */
 MUST_USE enum err draft_collect(const struct sotto_group *g, struct draft *d);
 /* Makes the path and the Commit. The keys of `g` are those of the committer. */

@@ -89,6 +89,59 @@ static enum err take_psks(struct joining *j, struct draft *d)
     return OK;
 }
 
+/* The signature is all that can be checked of what a member has sent: only
+ * members know the key of its tag. */
+static enum err check_leave(const struct joining *j,
+                            const struct authenticated_content *ac)
+{
+    const struct epoch *e = &j->group->epoch;
+    const struct framed_content *content = &ac->content;
+    struct proposal p = {0};
+    const struct leaf_node *leaf = tree_leaf(e->tree, content->sender.index);
+
+    if (content->sender.type != SENDER_MEMBER || leaf == NULL ||
+        content->type != CONTENT_PROPOSAL ||
+        content->epoch != e->fields.epoch ||
+        !bytes_equal(content->group_id, e->fields.group_id))
+        return ERR_INVALID;
+    struct reader r = reader_of(content->body);
+    proposal_read(&r, &p);
+    TRY(reader_finish(&r));
+    if (p.type != PROPOSAL_SELF_REMOVE)
+        return ERR_INVALID;
+    return framing_verify(j->mls->crypto, e->suite, leaf->signature_key, ac,
+                          buf_bytes(&e->context));
+}
+
+static enum err take_leave(const struct joining *j, struct draft *d,
+                           struct bytes message)
+{
+    CLEANUP(cached_proposal_clear)
+    struct cached_proposal cached = {.raw = buf_new(MLS_MESSAGE_MAX)};
+    struct mls_message m = {0};
+
+    struct reader r = reader_of(message);
+    mls_message_read(&r, &m);
+    TRY(reader_finish(&r));
+    if (m.wire_format != WIRE_PUBLIC_MESSAGE)
+        return ERR_INVALID;
+    const struct public_message *public = &m.public_message;
+    struct authenticated_content ac = {WIRE_PUBLIC_MESSAGE, public->content,
+                                       public->auth};
+    TRY(check_leave(j, &ac));
+    TRY(group_proposal_ref(j->group, &ac, &cached.ref));
+    TRY(buf_copy(&cached.raw, ac.content.body));
+    cached.sender = ac.content.sender;
+    return draft_take_reference(d, &cached);
+}
+
+static enum err take_leaves(const struct joining *j, struct draft *d)
+{
+    for (size_t i = 0; i < j->ask->self_remove_count; i++)
+        TRY(take_leave(j, d, bytes_in(j->ask->self_removes[i])));
+    return OK;
+}
+
 /* Sits down on the leftmost blank leaf of the new tree, with the leaf of a
  * KeyPackage, which the path then replaces. */
 static enum err take_seat(struct joining *j, struct draft *d)
@@ -119,6 +172,7 @@ static enum err commit(struct joining *j, const struct sotto_commit *ask,
     TRY(staged_new(g, &d.staged));
     TRY(take_external_init(j, &d));
     TRY(take_psks(j, &d));
+    TRY(take_leaves(j, &d));
     TRY(draft_collect(g, &d));
     TRY(take_seat(j, &d));
     TRY(draft_build(g, &d));

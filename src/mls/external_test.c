@@ -185,12 +185,12 @@ static void what_is_staged_says_that_it_is_external(void)
     CHECK_UINT(c.leaf, 2);
     c = change_at(r.staged, 1, SOTTO_CHANGE_REMOVE);
     CHECK_UINT(c.by_kind, SOTTO_SENDER_NEW_MEMBER_COMMIT);
-    CHECK_UINT(c.before.identity.data[0], 'C');
+    CHECK(same(c.before.identity, text_of("C")));
     c = change_at(r.staged, 2, SOTTO_CHANGE_APP);
     CHECK(same(c.data, text_of("agreed")));
     c = change_at(r.staged, 3, SOTTO_CHANGE_PATH);
     CHECK_UINT(c.by, 2);
-    CHECK(c.before.identity.data == NULL && c.after.identity.data[0] == 'D');
+    CHECK(c.before.identity.len == 0 && same(c.after.identity, text_of("D")));
     uint64_t epoch = sotto_group_epoch(w.member[0].group);
     sotto_staged_free(&r.staged);
     CHECK_UINT(sotto_group_epoch(w.member[0].group), epoch);
@@ -361,6 +361,43 @@ static void nobody_takes_the_place_of_another(void)
     CHECK_UINT(join(&w, 7, 0, true, &ask, &j), SOTTO_ERR_AUTH);
     CHECK_UINT(join(&w, 1, 0, true, &ask, &j), SOTTO_OK);
     CHECK_UINT(arrive(&w, 1, &j), SOTTO_OK);
+    CHECK(works(&w));
+}
+
+/* draft-ietf-mls-extensions: such a proposal may be in an external commit. */
+static void who_leaves_gives_its_place_to_who_joins(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(joiner_clear) struct joiner j = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf leave = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf remove = {0};
+    struct sotto_proposal p = {.kind = SOTTO_PROPOSE_SELF_REMOVE};
+    struct sotto_proposal other = {
+        .kind = SOTTO_PROPOSE_REMOVE, .leaf = 1, .public_message = true};
+    CHECK(world_three(&w, SUITE_1, 19));
+    CHECK_UINT(sotto_group_propose(w.member[2].group, &p, &leave), SOTTO_OK);
+    CHECK_UINT(sotto_group_propose(w.member[2].group, &other, &remove),
+               SOTTO_OK);
+    for (size_t i = 0; i < 3; i++)
+        CHECK_UINT(world_outcome(&w, i, &leave), SOTTO_PROPOSAL);
+    struct sotto_bytes given = view_of(&remove);
+    struct sotto_external_join ask = {.self_removes = &given,
+                                      .self_remove_count = 1};
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_ERR_INVALID);
+    given = view_of(&w.member[1].key_package);
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_ERR_INVALID);
+    given = view_of(&leave);
+    size_t tag = 1 + 32; /* the membership tag is not for joiners to check */
+    for (size_t at = 0; at < leave.len - tag; at++) {
+        leave.data[at] ^= 0x41;
+        CHECK(join(&w, 3, 0, true, &ask, &j) != SOTTO_OK);
+        leave.data[at] ^= 0x41;
+    }
+    CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_OK);
+    CHECK_UINT(sotto_group_own_leaf(j.group), 2);
+    CHECK_UINT(arrive(&w, 3, &j), SOTTO_OK);
+    CHECK(w.member[2].group == NULL);
+    CHECK_UINT(world_in_group(&w), 3);
     CHECK(works(&w));
 }
 
@@ -660,6 +697,7 @@ static const struct test tests[] = {
     TEST(a_mutated_group_info_is_refused),
     TEST(a_mutated_external_commit_changes_nothing),
     TEST(nobody_takes_the_place_of_another),
+    TEST(who_leaves_gives_its_place_to_who_joins),
     TEST(an_external_sender_proposes),
     TEST(an_external_sender_opens_and_ends_a_group),
     TEST(outsiders_keep_to_what_they_may),
