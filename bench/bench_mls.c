@@ -5,6 +5,8 @@
  * follows, so that it derives all of the path. A commit is dropped on both
  * sides once it is measured: each round starts from the same group.
  *
+ * usage: bench_mls [--quick | MEMBERS]   one size instead of all
+ *
  * Lines are name, value, unit; at the end, for each target: `target`, name,
  * value, wanted, `ok` or `short`; and what the primitives alone would cost.
  */
@@ -588,10 +590,13 @@ static void measure(struct world *w, uint32_t members, bool full)
         measure_founding(w);
 }
 
-static void measure_suite(struct world *w, uint16_t suite)
+static void measure_suite(struct world *w, uint16_t suite, uint32_t only)
 {
-    static const uint32_t sizes[] = {2, 10, 100, 1000, 10000};
-    size_t count = report_quick() ? 2 : sizeof sizes / sizeof sizes[0];
+    static const uint32_t all[] = {2, 10, 100, 1000, 10000};
+    const uint32_t *sizes = only != 0 ? &only : all;
+    size_t count = report_quick() ? 2 : sizeof all / sizeof all[0];
+    if (only != 0)
+        count = 1;
     w->suite = suite_find(suite);
     assert(w->suite != NULL);
     for (size_t i = 0; i < count; i++) {
@@ -604,8 +609,15 @@ int main(int argc, char **argv)
 {
     struct entropy_seeded drawn;
     struct world w = {0};
+    unsigned long only = 0;
     if (argc == 2 && strcmp(argv[1], "--quick") == 0)
         (void)setenv("BENCH_QUICK", "1", 1);
+    else if (argc == 2)
+        only = strtoul(argv[1], NULL, 10);
+    if (argc > 2 || only == 1 || only > MEMBERS_LARGE) {
+        (void)fprintf(stderr, "usage: bench_mls [--quick | MEMBERS]\n");
+        return 2;
+    }
     must(sotto_set_allocator(counted_alloc, counted_release), "allocator");
     entropy_seed(&drawn, 1);
     const struct random random = entropy_of(&drawn);
@@ -614,12 +626,12 @@ int main(int argc, char **argv)
          "context");
     printf("# mls: one thread, CPU time, medians of %u to %u rounds\n",
            ROUNDS_MIN, ROUNDS_MAX);
-    measure_suite(&w, SUITE_X25519_AES128);
-    if (!report_quick()) {
+    measure_suite(&w, SUITE_X25519_AES128, (uint32_t)only);
+    if (!report_quick() && only == 0) {
         measure(&w, MEMBERS_LARGE, true);
         measure(&w, MEMBERS_LARGE, false);
     }
-    measure_suite(&w, sotto_suite_default());
+    measure_suite(&w, sotto_suite_default(), (uint32_t)only);
     report_floors(&w);
     report_targets();
     sotto_mls_free(&w.mls);
