@@ -36,10 +36,19 @@ static void suite_id(struct hpke h, uint8_t out[SUITE_ID_SIZE])
     memcpy(out, id, SUITE_ID_SIZE);
 }
 
+enum err hpke_info_hash(struct crypto *c, struct hpke h, struct bytes info,
+                        struct secret *out)
+{
+    uint8_t id[SUITE_ID_SIZE];
+    suite_id(h, id);
+    const struct labels l = {c, h.kdf, BYTES_ARRAY(id)};
+    return label_extract(&l, (struct bytes){0}, "info_hash", info, out);
+}
+
 /* KeySchedule without a PSK: RFC 9180, section 5.1 */
 static enum err key_schedule(struct crypto *c, struct hpke h,
-                             const struct secret *shared, struct bytes info,
-                             struct hpke_ctx *out)
+                             const struct secret *shared,
+                             const struct hpke_args *args, struct hpke_ctx *out)
 {
     uint8_t id[SUITE_ID_SIZE];
     suite_id(h, id);
@@ -48,7 +57,10 @@ static enum err key_schedule(struct crypto *c, struct hpke h,
     CLEANUP(secret_clear) struct secret psk_id_hash = {0};
     CLEANUP(secret_clear) struct secret info_hash = {0};
     TRY(label_extract(&l, none, "psk_id_hash", none, &psk_id_hash));
-    TRY(label_extract(&l, none, "info_hash", info, &info_hash));
+    if (args->info_hash != NULL)
+        secret_copy(&info_hash, args->info_hash);
+    else
+        TRY(hpke_info_hash(c, h, args->info, &info_hash));
 
     uint8_t context[1 + 2 * HASH_MAX] = {MODE_BASE};
     size_t nh = hash_size(h.kdf);
@@ -74,7 +86,7 @@ enum err hpke_send(struct crypto *c, struct hpke h, const struct random *random,
     size_t start = out_enc->len;
     CLEANUP(secret_clear) struct secret shared = {0};
     TRY(kem_encap(c, h.kem, random, args->public_key, &shared, out_enc));
-    enum err err = key_schedule(c, h, &shared, args->info, out_ctx);
+    enum err err = key_schedule(c, h, &shared, args, out_ctx);
     if (err != OK)
         buf_truncate(out_enc, start);
     return err;
@@ -86,7 +98,7 @@ enum err hpke_receive(struct crypto *c, struct hpke h,
 {
     CLEANUP(secret_clear) struct secret shared = {0};
     TRY(kem_decap(c, h.kem, private_key, args->public_key, args->enc, &shared));
-    return key_schedule(c, h, &shared, args->info, out_ctx);
+    return key_schedule(c, h, &shared, args, out_ctx);
 }
 
 /* ComputeNonce: the base nonce with the big-endian sequence number xored */

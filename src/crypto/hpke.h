@@ -29,9 +29,14 @@ struct hpke_args {
                                 which then takes longer */
     struct bytes enc;        /* for receiving */
     struct bytes info;
+    const struct secret *info_hash; /* instead of it; or NULL */
     struct bytes aad;
     struct bytes text; /* plaintext for sealing, ciphertext for opening */
 };
+
+/* Hashes what is `info` for many receivers of one sender. */
+MUST_USE enum err hpke_info_hash(struct crypto *c, struct hpke h,
+                                 struct bytes info, struct secret *out);
 
 /* Appends the encapsulated key to `out_enc` and the ciphertext to `out`. */
 MUST_USE enum err hpke_seal(struct crypto *c, struct hpke h,

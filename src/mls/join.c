@@ -53,7 +53,7 @@ static enum err open_secrets(struct joining *j)
     struct encrypted_group_secrets egs = {0};
     struct digest ref = {0};
     struct seal_label label = {"Welcome", j->welcome.encrypted_group_info,
-                               j->own.key_package.init_key};
+                               j->own.key_package.init_key, NULL};
 
     TRY(key_package_ref(c, j->suite, buf_bytes(&j->own.encoded), &ref));
     TRY(welcome_find(&j->welcome, digest_bytes(&ref), &egs));

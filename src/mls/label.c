@@ -131,6 +131,14 @@ enum err verify_with_label(struct crypto *c, const struct suite *s,
     return sign_verify(c, s->sign, key, buf_bytes(&text), signature);
 }
 
+enum err seal_prepare(struct crypto *c, const struct suite *s,
+                      const struct seal_label *l, struct secret *out)
+{
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    TRY(write_labelled(&info, l->label, l->context));
+    return hpke_info_hash(c, suite_hpke(s), buf_bytes(&info), out);
+}
+
 enum err encrypt_with_label(struct crypto *c, const struct suite *s,
                             const struct random *rnd,
                             const struct seal_label *l, struct bytes plaintext,
@@ -139,9 +147,11 @@ enum err encrypt_with_label(struct crypto *c, const struct suite *s,
     CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
     CLEANUP(buf_clear) struct buf enc = buf_new(s->nenc);
     CLEANUP(buf_clear) struct buf sealed = buf_new(MLS_LABEL_MAX);
-    TRY(write_labelled(&info, l->label, l->context));
+    if (l->prepared == NULL)
+        TRY(write_labelled(&info, l->label, l->context));
     struct hpke_args args = {.public_key = l->public_key,
                              .info = buf_bytes(&info),
+                             .info_hash = l->prepared,
                              .text = plaintext};
     TRY(hpke_seal(c, suite_hpke(s), rnd, &args, &enc, &sealed));
     struct hpke_ciphertext out = {buf_bytes(&enc), buf_bytes(&sealed)};

@@ -66,7 +66,12 @@ struct seal_label {
     const char *label;
     struct bytes context;
     struct bytes public_key; /* the receiver's; when empty, opening is slower */
+    const struct secret *prepared; /* of seal_prepare; or NULL */
 };
+/* Hashes label and context once for many receivers: a long context would cost
+ * its length for each. */
+MUST_USE enum err seal_prepare(struct crypto *c, const struct suite *s,
+                               const struct seal_label *l, struct secret *out);
 /* Writes an HPKECiphertext. */
 MUST_USE enum err encrypt_with_label(struct crypto *c, const struct suite *s,
                                      const struct random *rnd,

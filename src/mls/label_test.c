@@ -51,8 +51,8 @@ static enum err exercise(struct fixture *f, const char *label,
     CLEANUP(buf_clear) struct buf plain = buf_new(4096);
     struct hpke_ciphertext ct;
     struct seal_label to = {"label", BYTES_LIT("context"),
-                            buf_bytes(&f->kem_public)};
-    struct seal_label from = {label, context, buf_bytes(&f->kem_public)};
+                            buf_bytes(&f->kem_public), NULL};
+    struct seal_label from = {label, context, buf_bytes(&f->kem_public), NULL};
     struct writer w = writer_to(&sealed);
     TRY(encrypt_with_label(f->c, f->s, &f->rnd, &to, BYTES_LIT("text"), &w));
     struct reader r = reader_of(buf_bytes(&sealed));

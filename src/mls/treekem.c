@@ -233,7 +233,7 @@ static enum err seal_secret(const struct sealer *s, uint32_t copath,
     TRY(tree_resolution(s->t, copath, s->scope->added, &to));
     for (size_t j = 0; j < to.count; j++) {
         struct seal_label l = {PATH_LABEL, s->scope->group_context,
-                               tree_key(s->t, to.node[j])};
+                               tree_key(s->t, to.node[j]), NULL};
         TRY(encrypt_with_label(s->c, s->t->suite, s->rnd, &l,
                                secret_expose(path_secret), w));
     }
@@ -459,7 +459,7 @@ enum err treekem_open(struct crypto *c, const struct tree *t,
         return ERR_INVALID;
     TRY(path_ciphertext(up, i, j, &sealed));
     struct seal_label l = {PATH_LABEL, scope->group_context,
-                           tree_key(t, to.node[j])};
+                           tree_key(t, to.node[j]), NULL};
     TRY(open_secret(c, t->suite, &p->key[node_level(to.node[j])], &l, &sealed,
                     &secret));
     treekem_private_copy(p, &mine);

@@ -34,12 +34,14 @@ static enum err psk_ids_encode(const struct proposal_list *l, struct buf *out)
 struct welcome_parts {
     struct buf psks;
     struct buf info; /* encrypted */
+    struct secret prepared;
 };
 
 static void welcome_parts_clear(struct welcome_parts *p)
 {
     buf_clear(&p->psks);
     buf_clear(&p->info);
+    secret_clear(&p->prepared);
 }
 
 static enum err secrets_encode(const struct welcome_source *source,
@@ -71,8 +73,8 @@ static enum err seal_secrets(struct sotto_mls *mls,
     const struct key_package *kp = &add->proposal.add;
     CLEANUP(buf_clear) struct buf plain = buf_new(MLS_MESSAGE_MAX);
     struct digest ref = {0};
-    struct seal_label label = {"Welcome", buf_bytes(&parts->info),
-                               kp->init_key};
+    struct seal_label label = {"Welcome", buf_bytes(&parts->info), kp->init_key,
+                               &parts->prepared};
 
     TRY(secrets_encode(source, add->leaf, parts, &plain));
     TRY(key_package_ref(mls->crypto, s, kp->raw, &ref));
@@ -85,13 +87,17 @@ enum err welcome_make(struct sotto_mls *mls,
                       const struct welcome_source *source, struct buf *out)
 {
     CLEANUP(welcome_parts_clear)
-    struct welcome_parts parts = {buf_new(MLS_MESSAGE_MAX),
-                                  buf_new(MLS_MESSAGE_MAX)};
+    struct welcome_parts parts = {.psks = buf_new(MLS_MESSAGE_MAX),
+                                  .info = buf_new(MLS_MESSAGE_MAX)};
     CLEANUP(buf_clear) struct buf secrets = buf_new(MLS_MESSAGE_MAX);
     const struct proposal_list *l = source->list;
 
     TRY(psk_ids_encode(l, &parts.psks));
     TRY(seal_info(mls, source, &parts.info));
+    struct seal_label label = {.label = "Welcome",
+                               .context = buf_bytes(&parts.info)};
+    TRY(seal_prepare(mls->crypto, source->epoch->suite, &label,
+                     &parts.prepared));
     struct writer w = writer_to(&secrets);
     for (size_t i = 0; i < l->count; i++)
         if (l->entries[i].proposal.type == PROPOSAL_ADD)

@@ -310,7 +310,7 @@ static enum err welcome_secrets(struct crypto *c, const struct suite *s,
     TRY(key_package_ref(c, s, kp.key_package.raw, &ref));
     TRY(welcome_find(w, digest_bytes(&ref), &egs));
     struct seal_label label = {"Welcome", w->encrypted_group_info,
-                               kp.key_package.init_key};
+                               kp.key_package.init_key, NULL};
     TRY(decrypt_with_label(c, s, &init_key, &label, &egs.secrets, plain));
     struct reader r = reader_of(buf_bytes(plain));
     group_secrets_read(&r, out);

@@ -91,7 +91,8 @@ static enum verdict run_encryption(struct crypto *c, const json_t *j,
     CLEANUP(buf_clear) struct buf sealed = buf_new(1U << 16);
     struct bytes want = hex_field(a, o, "plaintext");
     struct seal_label l = {json_string_value(json_object_get(o, "label")),
-                           hex_field(a, o, "context"), hex_field(a, o, "pub")};
+                           hex_field(a, o, "context"), hex_field(a, o, "pub"),
+                           NULL};
     struct hpke_ciphertext ct = {hex_field(a, o, "kem_output"),
                                  hex_field(a, o, "ciphertext")};
     WANT(secret_field(a, o, "priv", &key));
