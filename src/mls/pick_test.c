@@ -84,7 +84,7 @@ static void many_that_fit_are_looked_at_twice(void)
     employ(&w, &s);
     CHECK_UINT(commit_all(&w, &added), SOTTO_OK);
     CHECK_UINT(added, all_proposed());
-    CHECK_UINT(s.asked, 2 * MANY);
+    CHECK_UINT(s.asked, (uint64_t)2 * MANY);
 }
 
 static void one_that_does_not_fit_is_left_out(void)
@@ -99,7 +99,7 @@ static void one_that_does_not_fit_is_left_out(void)
         CHECK_UINT(commit_all(&w, &added), SOTTO_OK);
         CHECK_UINT(added, all_proposed() & ~s.refused);
         /* One by one, it would be more than half of MANY times MANY. */
-        CHECK(s.asked <= 15 * MANY);
+        CHECK(s.asked <= (size_t)15 * MANY);
     }
 }
 
