@@ -38,6 +38,25 @@ static void count_answers(void *ctx, struct passing *p)
     w->seen += p->node == w->node && is_answer(p, w->method);
 }
 
+static void withhold(void *ctx, struct passing *p)
+{
+    const struct watch *w = ctx;
+    if (p->node == w->node && is_answer(p, w->method))
+        p->copies = 0;
+}
+
+/* Refuses each of them, because there is another one. */
+static void say_exists(void *ctx, struct passing *p)
+{
+    const struct watch *w = ctx;
+    const struct answer a = {.method = w->method, .status = STATUS_EXISTS};
+    if (p->node != w->node || !is_answer(p, w->method))
+        return;
+    buf_clear(&p->message);
+    p->message = buf_new(MESSAGE_MAX);
+    CHECK_UINT(answer_write(&p->message, &a), OK);
+}
+
 /* Changes a 64-bit integer in the next such answer. */
 static void change_answer(void *ctx, struct passing *p)
 {
@@ -160,6 +179,58 @@ static void restored_server_is_told_and_nothing_stays_queued(void)
     CHECK_UINT(say(&w, bob, there, "again"), OK);
     CHECK_UINT(world_run(&w, 20 * SECOND), OK);
     CHECK(shows(bob, there, "bob:again;"));
+}
+
+/* The channel's name is random, so what has it is this conversation, which has
+ * gone on in a newer store. */
+static void own_channel_that_exists_means_an_old_store(void)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0];
+    struct watch create = {.node = alice, .method = METHOD_CHANNEL_CREATE};
+    int64_t id = 0;
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK_UINT(join_all(&w), OK);
+    w.tamper = say_exists;
+    w.tamper_ctx = &create;
+    CHECK_UINT(client_group_create(alice->client, "friends", w.now, &id), OK);
+    CHECK_UINT(say(&w, alice, id, "1"), OK);
+    CHECK_UINT(world_run(&w, MINUTE), OK);
+    CHECK_UINT(alice->events[CLIENT_STORE_OLD], 1);
+    CHECK(says(alice, CLIENT_CONVERSATION, "begin a new conversation"));
+    CHECK_UINT(summary(alice, id).last.state, CLIENT_LEFT);
+    CHECK_UINT(look(alice, id).failed, 1);
+}
+
+/* --- invitations --- */
+
+/* Its KeyPackages are too old when it is made at last, and a fresh path is due
+ * by then. */
+static void invitation_that_fails_ends_a_conversation_of_two(void)
+{
+    CLEANUP(world_end) struct world w;
+    struct node *alice = &w.nodes[0];
+    struct watch create = {.node = alice, .method = METHOD_CHANNEL_CREATE};
+    int64_t here = 0;
+    CHECK_UINT(world_begin(&w, 2), OK);
+    CHECK_UINT(join_all(&w), OK);
+    w.tamper = withhold;
+    w.tamper_ctx = &create;
+    CHECK_UINT(client_direct(alice->client, "bob", w.now, &here), OK);
+    CHECK_UINT(say(&w, alice, here, "1"), OK);
+    CHECK_UINT(world_run(&w, 10 * SECOND), OK);
+    CHECK_UINT(summary(alice, here).last.state, CLIENT_CREATING);
+    CHECK_UINT(rows(alice, "SELECT count(*) FROM taken WHERE intent > ?", 0),
+               1);
+    alice->offline = true;
+    node_cut(&w, alice);
+    w.tamper = NULL;
+    CHECK_UINT(world_run(&w, 60 * DAY), OK);
+    alice->offline = false;
+    CHECK_UINT(world_run(&w, HOUR), OK);
+    CHECK(says(alice, CLIENT_COMMAND_FAILED, "key packages are not valid"));
+    CHECK_UINT(summary(alice, here).last.state, CLIENT_LEFT);
+    CHECK_UINT(look(alice, here).failed, 1);
 }
 
 /* --- those who are added, and stay silent --- */
@@ -398,6 +469,8 @@ static void fresh_paths_follow_their_schedule(void)
 static const struct test tests[] = {
     TEST(rejoin_that_nobody_answers_ends),
     TEST(restored_server_is_told_and_nothing_stays_queued),
+    TEST(own_channel_that_exists_means_an_old_store),
+    TEST(invitation_that_fails_ends_a_conversation_of_two),
     TEST(silent_device_is_told_by_another_member),
     TEST(silent_device_is_told_twice_at_most),
     TEST(work_is_done_in_slices),
