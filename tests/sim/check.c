@@ -385,8 +385,10 @@ static void check_pair(struct world *w, const struct view *a,
         if (&w->devices[a->device] == w->insider &&
             insider_made(w, a->channel, theirs->seq, &kind))
             continue; /* its person never wrote it */
-        if (fault_lied(w, a->channel, theirs->seq, b->device))
-            continue; /* told so, and never read on from there */
+        if ((theirs->seq <= b->since || b->state != CLIENT_ACTIVE) &&
+            fault_lied(w, a->channel, theirs->seq, b->device))
+            continue; /* told so, and came in again, or left, before it was to
+                         read that */
         if (theirs->seq > common_end(w, a, b) ||
             (w->theme == THEME_AWAY && has_text(a, theirs->text)))
             continue;
@@ -462,11 +464,20 @@ static bool is_old(const struct world *w)
     return w->now - w->began > OLD_DAYS * (uint64_t)DAY;
 }
 
-static bool any_lost(const struct world *w)
+static bool any_old_copy(const struct world *w)
 {
     bool any = w->server.restored;
     for (unsigned i = 0; i < w->device_count; i++)
-        any = any || w->devices[i].restored || w->devices[i].shut_out;
+        any = any || w->devices[i].restored;
+    return any;
+}
+
+/* Does somebody's subscription wait whose invitation never came? */
+static bool any_shut_out(const struct world *w)
+{
+    bool any = false;
+    for (unsigned i = 0; i < w->device_count; i++)
+        any = any || w->devices[i].shut_out;
     return any;
 }
 
@@ -503,7 +514,7 @@ static void check_store_files(struct world *w, const struct views *views)
         return;
     }
     for (size_t i = 0; i < sizeof store_laws / sizeof store_laws[0]; i++) {
-        if (!store_laws[i].always && (is_old(w) || any_lost(w)))
+        if (!store_laws[i].always && (is_old(w) || any_old_copy(w)))
             continue;
         CLEANUP(sql_end)
         struct sql_query q = sql_query(db, store_laws[i].query);
@@ -513,9 +524,9 @@ static void check_store_files(struct world *w, const struct views *views)
             world_fail(w, "server: %llu %s", (unsigned long long)sql_u64(&q, 0),
                        store_laws[i].what);
     }
-    for (size_t i = 0;
-         i < views->count && !any_lost(w) && !is_old(w) && w->attack_count == 0;
-         i++) {
+    bool all_read = !any_old_copy(w) && !any_shut_out(w) && !is_old(w) &&
+                    w->attack_count == 0;
+    for (size_t i = 0; i < views->count && all_read; i++) {
         if (views->list[i].state == CLIENT_ACTIVE)
             check_nothing_waits(w, db, &views->list[i]);
     }
