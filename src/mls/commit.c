@@ -9,6 +9,8 @@ struct draft draft_new(const struct sotto_group *g,
 {
     return (struct draft){.ask = ask,
                           .committer = {SENDER_MEMBER, g->epoch.keys.leaf},
+                          .before =
+                              tree_leaf(g->epoch.tree, g->epoch.keys.leaf),
                           .proposals = buf_new(MLS_MESSAGE_MAX),
                           .body = buf_new(MLS_MESSAGE_MAX),
                           .signature = buf_new(g->epoch.suite->sign_max)};
@@ -425,8 +427,7 @@ static enum err make_path(const struct sotto_group *g, struct draft *d)
     struct epoch *next = &d->staged->next;
     CLEANUP(leaf_parts_clear) struct leaf_parts parts = {0};
     struct leaf_node leaf = *tree_leaf(next->tree, next->keys.leaf);
-    struct leaf_case at = {g->mls, next->suite, LEAF_COMMIT,
-                           tree_leaf(g->epoch.tree, g->epoch.keys.leaf)};
+    struct leaf_case at = {g->mls, next->suite, LEAF_COMMIT, d->before};
 
     TRY(leaf_change(d->ask->leaf, &leaf, &parts, &next->signature_key));
     leaf.source = LEAF_COMMIT;

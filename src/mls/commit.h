@@ -27,8 +27,9 @@ struct draft {
     const struct sotto_commit *ask;
     const struct psk_id *link; /* binds a new group to an old one; or NULL */
     struct sender committer;
-    struct sotto_staged *staged; /* the caller's staged_new */
-    struct buf proposals;        /* list of ProposalOrRef, encoded */
+    const struct leaf_node *before; /* that its leaf follows; NULL: none */
+    struct sotto_staged *staged;    /* the caller's staged_new */
+    struct buf proposals;           /* list of ProposalOrRef, encoded */
     struct changes changes;
     struct new_path path;
     struct secret external_init; /* of an external commit */

@@ -148,14 +148,10 @@ static enum err take_seat(struct joining *j, struct draft *d)
 {
     struct epoch *e = &j->group->epoch;
     struct epoch *next = &d->staged->next;
-
     const struct leaf_node *leaf = &j->own.key_package.leaf;
-    struct leaf_case at = {j->mls, e->suite, leaf->source, NULL};
 
-    if (d->changes.replaces) {
-        at.before = tree_leaf(d->staged->before, d->changes.replaced);
-        TRY(leaf_check_credential(&at, leaf));
-    }
+    if (d->changes.replaces)
+        d->before = tree_leaf(d->staged->before, d->changes.replaced);
     TRY(tree_add(next->tree, leaf, &e->keys.leaf));
     secret_copy(&e->keys.key[0], &j->own.encryption_key);
     return draft_strict() ? members_check(next->tree, d->changes.extensions)

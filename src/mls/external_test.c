@@ -393,6 +393,9 @@ static void who_leaves_gives_its_place_to_who_joins(void)
         CHECK(join(&w, 3, 0, true, &ask, &j) != SOTTO_OK);
         leave.data[at] ^= 0x41;
     }
+    /* Who sits down on its leaf is not its successor. */
+    sotto_mls_set_credential_check(
+        w.mls, (struct sotto_credential_check){same_identity, NULL});
     CHECK_UINT(join(&w, 3, 0, true, &ask, &j), SOTTO_OK);
     CHECK_UINT(sotto_group_own_leaf(j.group), 2);
     CHECK_UINT(arrive(&w, 3, &j), SOTTO_OK);
