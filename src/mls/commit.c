@@ -381,6 +381,31 @@ static void try_type(const struct sotto_group *g, struct picks *picks,
             try_later(g, picks, i);
 }
 
+/* Whether a SelfRemove of the leaf was picked. */
+static bool has_left(const struct sotto_group *g, const struct picks *picks,
+                     uint32_t leaf)
+{
+    for (size_t i = 0; i < picks->count; i++)
+        if (picks->in[i] == PICKED && g->proposals[i].sender.index == leaf &&
+            cached_is(&g->proposals[i], PROPOSAL_SELF_REMOVE))
+            return true;
+    return false;
+}
+
+/* A SelfRemove that does not fit must not keep anybody in the group. This goes
+ * before all else that may change the leaf, which then does not fit. */
+static enum err take_removes(const struct sotto_group *g, struct draft *d,
+                             const struct picks *picks)
+{
+    for (size_t i = 0; i < d->ask->remove_count; i++) {
+        struct proposal p = {.type = PROPOSAL_REMOVE,
+                             .remove = d->ask->removes[i]};
+        if (leaves_by_itself(g, d, p.remove) && !has_left(g, picks, p.remove))
+            TRY(draft_take(d, &p));
+    }
+    return OK;
+}
+
 /* "A Remove is preferred to an Update, and the newest Update to older ones"
  * (section 12.2), and a SelfRemove to both; removes go first so that an Add of
  * the same client fits. */
@@ -396,6 +421,9 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
     if (!d->ask->use_pending)
         return OK;
     try_type(g, &picks, PROPOSAL_SELF_REMOVE);
+    TRY(pick_runs(g, d, &picks));
+    TRY(take_removes(g, d, &picks));
+    picks.tries = 0;
     try_type(g, &picks, PROPOSAL_REMOVE);
     for (size_t i = picks.count; i-- > 0;)
         if (!cached_is(&g->proposals[i], PROPOSAL_SELF_REMOVE) &&

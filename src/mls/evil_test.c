@@ -460,6 +460,65 @@ static void who_is_outside_sends_only_what_it_may(void)
     }
 }
 
+/* Says that member i leaves, in a group that does not know of it. */
+static enum err leave(struct world *w, size_t i, struct buf *out)
+{
+    static const uint8_t body[] = {0, PROPOSAL_SELF_REMOVE};
+    struct sotto_group *g = w->member[i].group;
+    const struct suite *s = g->epoch.suite;
+    CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
+    struct outgoing o = {.type = CONTENT_PROPOSAL,
+                         .body = BYTES_ARRAY(body),
+                         .public_message = true};
+    struct authenticated_content ac = group_content(g, &o);
+    TRY(framing_sign(g->mls->crypto, s, &g->epoch.signature_key, &ac,
+                     buf_bytes(&g->epoch.context), &signature));
+    ac.auth.signature = buf_bytes(&signature);
+    return group_write_message(g, &ac, 0, out);
+}
+
+static enum sotto_err add_without_leaving(struct world *w, size_t i)
+{
+    struct member *m = &w->member[i];
+    struct sotto_identity id = world_identity(w, i);
+    struct sotto_ref ref;
+    id.proposal_type_count = 0;
+    enum sotto_err err = sotto_key_package_create(
+        w->mls, &id, &m->key_package, &m->key_package_private, &ref);
+    struct sotto_bytes add = view_of(&m->key_package);
+    struct sotto_commit ask = {.adds = &add, .add_count = 1};
+    return err == SOTTO_OK ? world_commit(w, 0, &ask, &i, 1) : err;
+}
+
+/* The Remove that was asked for goes in when the SelfRemove does not fit, and
+ * nothing else that changes the leaf. */
+static void nobody_stays_by_saying_that_it_leaves(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
+    CLEANUP(sotto_buf_free) struct sotto_buf update = {0};
+    const struct sotto_proposal change = {.kind = SOTTO_PROPOSE_UPDATE};
+    const uint32_t leaf = 2;
+    struct sotto_commit ask = {
+        .removes = &leaf, .remove_count = 1, .use_pending = true};
+    enum sotto_outcome outcome = 0;
+    CHECK(world_three(&w, SUITE_1, 35));
+    CHECK_UINT(add_without_leaving(&w, 3), SOTTO_OK);
+    CHECK_UINT(leave(&w, leaf, &message), OK);
+    CHECK_UINT(sotto_group_propose(w.member[leaf].group, &change, &update),
+               SOTTO_OK);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_UINT(world_take(&w, i, bytes_out(buf_bytes(&message)), &outcome),
+                   SOTTO_OK);
+        CHECK_UINT(outcome, SOTTO_PROPOSAL);
+        CHECK_UINT(world_outcome(&w, i, &update), SOTTO_PROPOSAL);
+    }
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    CHECK(w.member[leaf].group == NULL);
+    CHECK_UINT(sotto_group_member_count(w.member[1].group), 3);
+    CHECK(world_agrees(&w));
+}
+
 /* ---- Groups that follow ---- */
 
 static const struct sotto_reinit next_group = {
@@ -652,6 +711,7 @@ static const struct test tests[] = {
     TEST(a_joiner_that_breaks_a_subtree_cuts_off_that_subtree),
     TEST(a_joiner_supports_what_the_group_uses),
     TEST(who_is_outside_sends_only_what_it_may),
+    TEST(nobody_stays_by_saying_that_it_leaves),
     TEST(a_group_that_has_ended_keeps_the_way_to_the_next),
     TEST(a_group_follows_in_its_first_epoch),
     TEST(lists_that_break_a_rule_are_refused),
