@@ -20,7 +20,7 @@
 
 /* Standalone proposals in one epoch. */
 #define PROPOSALS_CACHED_MAX ((size_t)4096)
-#define PROPOSALS_NEW_MAX    ((size_t)256) /* of these, by new members */
+#define PROPOSALS_NEW_MAX    ((size_t)256) /* besides, by new members */
 #define PSKS_OFFERED_MAX     256U
 
 /* A proposal that came by itself and can be named by a commit. */
