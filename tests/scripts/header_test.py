@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 STRICT = ["-fsyntax-only", "-Wall", "-Wextra", "-pedantic-errors", "-Werror"]
 COMPILERS = [
     ("gcc", ["-x", "c", "-std=c17"]),
@@ -38,17 +40,7 @@ def undocumented(header):
             not lines[n - 1].endswith("*/")]
 
 
-def main():
-    header = os.path.abspath(sys.argv[1])
-    print(f"1..{len(COMPILERS) * 2 + 2}")
-    number = failed = 0
-
-    def case(good, text):
-        nonlocal number, failed
-        number += 1
-        failed += not good
-        print(f"{'' if good else 'not '}ok {number} - {text}")
-
+def cases(header):
     with tempfile.NamedTemporaryFile("w", suffix=".h") as control:
         control.write("SOTTO_API void f(size_t n);\n\n"
                       "SOTTO_API void g(bool yes);\n")
@@ -56,19 +48,16 @@ def main():
         for compiler, options in COMPILERS:
             what = f"{compiler} {options[-1]}"
             if shutil.which(compiler) is None:
-                number += 2
-                print(f"ok {number - 1} - {what} # SKIP no {compiler}")
-                print(f"ok {number} - {what} # SKIP no {compiler}")
+                yield True, f"{what} # SKIP no {compiler}"
                 continue
-            case(compiles(compiler, options, header), f"{what} takes it alone")
-            case(not compiles(compiler, options, control.name),
-                 f"{what} refuses the control")
+            yield compiles(compiler, options, header), f"{what} takes it alone"
+            yield not compiles(compiler, options, control.name), \
+                f"{what} refuses the control"
         missing = undocumented(header)
-        case(not missing, "each function has its comment" +
-             "".join(f"\n# {line}" for line in missing))
-        case(len(undocumented(control.name)) == 2, "the control has none")
-    return 1 if failed else 0
+        yield not missing, "each function has its comment" + \
+            "".join(f"\n# {line}" for line in missing)
+        yield len(undocumented(control.name)) == 2, "the control has none"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(cases(os.path.abspath(sys.argv[1]))))

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 
+import tap
+
 STRICT = ["-std=c17", "-Wall", "-Wextra", "-pedantic", "-Werror"]
 SAYS = "bob reads from leaf 0: hello, bob\n"
 
@@ -117,15 +119,9 @@ def cases(got, version, example, control):
 
 def main():
     build, version, example, control = sys.argv[1:]
-    number = failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        for good, text in cases(Installed(build, folder), version, example,
-                                control):
-            number += 1
-            failed += not good
-            print(f"{'' if good else 'not '}ok {number} - {text}", flush=True)
-    print(f"1..{number}")
-    return 1 if failed else 0
+        return tap.run(cases(Installed(build, folder), version, example,
+                             control))
 
 
 if __name__ == "__main__":
