@@ -192,6 +192,7 @@ def refusals(clients, suite):
                   ("add", "-"), ("export", b"", b"", "x"), ("join", b"", b""),
                   ("export", b"\0", b"", 1), ("new", 70000, b""),
                   ("new", 1, bytes(1025)), ("remove", "-1"),
+                  ("remove", "0x4d"),
                   ("remove", "99999999999999999999"), ("set", "public", 2),
                   ("set", "private", 1), ("propose", "depart"),
                   ("merge", "now"), ("auth",) * 300):

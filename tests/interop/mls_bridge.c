@@ -113,10 +113,10 @@ static enum sotto_err number_word(struct answer *a, const struct words *w,
                                   size_t i, uint64_t max, uint64_t *out)
 {
     char *end = NULL;
-    if (i >= w->count || digit(w->word[i][0]) < 0)
+    if (i >= w->count || digit(w->word[i][0]) < 0) /* no sign */
         return wrong(a, "not a number");
     errno = 0;
-    uint64_t value = strtoull(w->word[i], &end, 0);
+    uint64_t value = strtoull(w->word[i], &end, 10);
     if (*end != '\0' || errno != 0)
         return wrong(a, "not a number");
     if (value > max)
