@@ -169,7 +169,8 @@ struct sotto_x509_trust {
 /* Checks an X.509 credential (RFC 9420, section 5.3; RFC 5280): its key is that
  * of the end entity, and a path of at most 16 certificates leads to an anchor
  * that is valid now. With a `name`, the end entity must have it as a DNS name
- * or, if it has an '@', as an e-mail address. SOTTO_ERR_AUTH: no such path.
+ * or, if it has an '@', as an e-mail address; no certificate has a name with a
+ * NUL in it or a dot before it. SOTTO_ERR_AUTH: no such path.
  * SOTTO_ERR_INVALID: another key or name, or no X.509 credential. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_x509_verify(const struct sotto_x509_trust *trust,
@@ -269,8 +270,8 @@ struct sotto_identity {
     bool last_resort; /* marks the KeyPackage as one that may be used twice */
     /* Adds random GREASE values (RFC 9420, section 13.5) to capabilities, and
      * to the extensions of leaf, KeyPackage and, as long as the leaf has some,
-     * GroupInfo. The RFC says that one should; some deployed implementations
-     * refuse such KeyPackages, so it is for who knows the peers. */
+     * GroupInfo. The RFC says that one should, and peers have to take it; off
+     * unless asked for, since one that knows no GREASE may not. */
     bool grease;
 };
 

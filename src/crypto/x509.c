@@ -162,6 +162,8 @@ static enum err anchors_read(const struct x509_question *q, X509_STORE *store)
         CLEANUP(cert_free) X509 *x = NULL;
         if (q->anchors[i].len > ANCHORS_MAX)
             return ERR_LIMIT;
+        if (q->anchors[i].len == 0) /* for OpenSSL, a want of memory */
+            return ERR_MALFORMED;
         if (!is_der(q->anchors[i])) {
             TRY(anchors_read_pem(store, q->anchors[i], &count));
             continue;
@@ -208,16 +210,17 @@ static enum err path_check(const struct x509_question *q, X509 *first,
     return openssl_judge(X509_verify_cert(ctx) == 1, ERR_AUTH);
 }
 
+/* OpenSSL takes a name with a dot before it for all that end so, and looks past
+ * a NUL at the end. */
 static enum err name_check(X509 *x, struct bytes name)
 {
     const char *text = (const char *)name.data;
-    bool email = false;
     if (name.len == 0)
         return OK;
-    if (name.len > NAME_MAX_LEN)
+    if (name.len > NAME_MAX_LEN || text[0] == '.' ||
+        memchr(text, '\0', name.len) != NULL)
         return ERR_INVALID;
-    for (size_t i = 0; i < name.len; i++)
-        email = email || text[i] == '@';
+    bool email = memchr(text, '@', name.len) != NULL;
     bool ok = email ? X509_check_email(x, text, name.len,
                                        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT) == 1
                     : X509_check_host(x, text, name.len,

@@ -3,8 +3,10 @@
 
 #include "crypto/certs_for_test.h"
 #include "crypto/entropy.h"
+#include "crypto/openssl.h"
 #include "test.h"
 
+#include <openssl/ui.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -170,6 +172,7 @@ static void check_rows(const struct row *rows, size_t count)
         if (err != rows[i].want)
             printf("# %s\n", rows[i].what);
         CHECK_UINT(err, rows[i].want);
+        CHECK_UINT(ERR_peek_error(), 0); /* libssl would take it for its own */
     }
 }
 
@@ -239,8 +242,85 @@ static void a_path_leads_to_an_anchor(void)
          ERR_INVALID},
         {"the subject", {end, middle}, {root}, CERT_NOW, "anna", ERR_INVALID},
         {"a part", {end, middle}, {root}, CERT_NOW, "example", ERR_INVALID},
+        {"any of a domain",
+         {end, middle},
+         {root},
+         CERT_NOW,
+         ".example",
+         ERR_INVALID},
     };
     check_rows(rows, COUNT(rows));
+}
+
+/* A want of memory would be tried again, for ever. */
+static void an_empty_anchor_is_malformed(void)
+{
+    CLEANUP(pki_clear) struct pki p;
+    CHECK_UINT(pki_make(&p), OK);
+    const struct bytes anchors[] = {buf_bytes(&p.root_der), {NULL, 0}};
+    const struct x509_chain chain = {
+        {buf_bytes(&p.end_der), buf_bytes(&p.middle_der)}, 2};
+    const struct x509_question q = {&chain, anchors, 2, CERT_NOW, {NULL, 0}};
+    CHECK_UINT(x509_verify(&q), ERR_MALFORMED);
+}
+
+/* What another reader would see of a name with a NUL is not what we see. */
+static void a_name_has_no_nul(void)
+{
+    CLEANUP(pki_clear) struct pki p;
+    CHECK_UINT(pki_make(&p), OK);
+    struct bytes root = buf_bytes(&p.root_der);
+    const struct x509_chain chain = {
+        {buf_bytes(&p.end_der), buf_bytes(&p.middle_der)}, 2};
+    const struct bytes names[] = {LIT("anna.example\0"), LIT("\0"),
+                                  LIT("anna.example\0.org"),
+                                  LIT("anna@example.org\0")};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        struct x509_question q = {&chain, &root, 1, CERT_NOW, names[i]};
+        CHECK_UINT(x509_verify(&q), ERR_INVALID);
+    }
+}
+
+static bool asked;
+static int note_asking(UI *ui)
+{
+    (void)ui;
+    asked = true;
+    return 0;
+}
+
+/* A daemon with a terminal must not hang at a file of anchors. */
+static void nobody_is_asked_for_a_password(void)
+{
+    CLEANUP(pki_clear) struct pki p;
+    CLEANUP(buf_clear) struct buf pem = buf_new(16384);
+    CHECK_UINT(pki_make(&p), OK);
+    const struct bytes head = LIT("-----BEGIN CERTIFICATE-----\n");
+    struct bytes root = buf_bytes(&p.root_pem);
+    CHECK(root.len > head.len);
+    CHECK_UINT(buf_append(&pem, head), OK);
+    CHECK_UINT(buf_append(&pem, LIT("Proc-Type: 4,ENCRYPTED\n"
+                                    "DEK-Info: AES-128-CBC,"
+                                    "000102030405060708090a0b0c0d0e0f\n\n")),
+               OK);
+    CHECK_UINT(buf_append(&pem, (struct bytes){root.data + head.len,
+                                               root.len - head.len}),
+               OK);
+    const struct row row = {
+        .what = "",
+        .chain = {buf_bytes(&p.end_der), buf_bytes(&p.middle_der)},
+        .anchors = {buf_bytes(&pem)},
+        .now = CERT_NOW,
+        .name = ""};
+    UI_METHOD *method = UI_create_method("test");
+    CHECK(method != NULL && UI_method_set_opener(method, note_asking) == 0);
+    const UI_METHOD *before = UI_get_default_method();
+    UI_set_default_method(method);
+    enum err err = judge(&row);
+    UI_set_default_method(before);
+    UI_destroy_method(method);
+    CHECK_UINT(err, ERR_MALFORMED);
+    CHECK(!asked);
 }
 
 /* An end entity may vouch for nobody, however good its own certificate is. */
@@ -332,6 +412,9 @@ static const struct test tests[] = {
     TEST(a_key_that_may_not_sign_is_refused),
     TEST(a_certificate_is_whole_and_alone),
     TEST(a_path_leads_to_an_anchor),
+    TEST(an_empty_anchor_is_malformed),
+    TEST(a_name_has_no_nul),
+    TEST(nobody_is_asked_for_a_password),
     TEST(only_an_authority_vouches),
     TEST(a_forged_signature_is_no_path),
     TEST(a_successor_keeps_its_names),
