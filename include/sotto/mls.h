@@ -169,8 +169,9 @@ struct sotto_x509_trust {
 /* Checks an X.509 credential (RFC 9420, section 5.3; RFC 5280): its key is that
  * of the end entity, and a path of at most 16 certificates leads to an anchor
  * that is valid now. With a `name`, the end entity must have it as a DNS name
- * or, if it has an '@', as an e-mail address; no certificate has a name with a
- * NUL in it or a dot before it. SOTTO_ERR_AUTH: no such path.
+ * or, if it has an '@', as an e-mail address; a wildcard is nobody's name, and
+ * nobody has one with a NUL in it or a dot before it. SOTTO_ERR_AUTH: no such
+ * path.
  * SOTTO_ERR_INVALID: another key or name, or no X.509 credential. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_x509_verify(const struct sotto_x509_trust *trust,

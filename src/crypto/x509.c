@@ -225,7 +225,7 @@ static enum err name_check(X509 *x, struct bytes name)
                                        X509_CHECK_FLAG_NEVER_CHECK_SUBJECT) == 1
                     : X509_check_host(x, text, name.len,
                                       X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
-                                          X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                                          X509_CHECK_FLAG_NO_WILDCARDS,
                                       NULL) == 1;
     return openssl_judge(ok, ERR_INVALID);
 }

@@ -363,6 +363,26 @@ static void only_an_authority_vouches(void)
     check_rows(rows, COUNT(rows));
 }
 
+/* Who holds it could be anybody below. */
+static void a_wildcard_is_nobodys_name(void)
+{
+    CLEANUP(pki_clear) struct pki p;
+    CLEANUP(buf_clear) struct buf der = buf_new(8192);
+    CHECK_UINT(pki_make(&p), OK);
+    const struct test_cert cert = {.subject = "x",
+                                   .names = "DNS:*.org.example",
+                                   .alg = SIGN_ED25519,
+                                   .public_key = buf_bytes(&p.key)};
+    CHECK_UINT(test_cert_make(p.root, &cert, &der), OK);
+    struct row row = {.chain = {buf_bytes(&der)},
+                      .anchors = {buf_bytes(&p.root_der)},
+                      .now = CERT_NOW,
+                      .name = ""};
+    CHECK_UINT(judge(&row), OK);
+    row.name = "anna.org.example";
+    CHECK_UINT(judge(&row), ERR_INVALID);
+}
+
 static void a_forged_signature_is_no_path(void)
 {
     CLEANUP(pki_clear) struct pki p;
@@ -416,6 +436,7 @@ static const struct test tests[] = {
     TEST(a_name_has_no_nul),
     TEST(nobody_is_asked_for_a_password),
     TEST(only_an_authority_vouches),
+    TEST(a_wildcard_is_nobodys_name),
     TEST(a_forged_signature_is_no_path),
     TEST(a_successor_keeps_its_names),
 };
