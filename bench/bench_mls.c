@@ -610,11 +610,12 @@ int main(int argc, char **argv)
     struct entropy_seeded drawn;
     struct world w = {0};
     unsigned long only = 0;
-    if (argc == 2 && strcmp(argv[1], "--quick") == 0)
+    bool quick = argc == 2 && strcmp(argv[1], "--quick") == 0;
+    if (quick)
         (void)setenv("BENCH_QUICK", "1", 1);
     else if (argc == 2)
         only = strtoul(argv[1], NULL, 10);
-    if (argc > 2 || only == 1 || only > MEMBERS_LARGE) {
+    if (argc > 2 || (argc == 2 && !quick && only < 2) || only > MEMBERS_LARGE) {
         (void)fprintf(stderr, "usage: bench_mls [--quick | MEMBERS]\n");
         return 2;
     }
