@@ -210,14 +210,45 @@ static bool bad_list(const struct sotto_bytes *items, size_t count)
     return wrong;
 }
 
+static bool bad_extensions(struct sotto_extension_list list)
+{
+    bool wrong = list.items == NULL && list.count > 0;
+    for (size_t i = 0; !wrong && i < list.count; i++)
+        wrong = bad(list.items[i].data);
+    return wrong;
+}
+
+static bool bad_psks(struct sotto_psk_list list)
+{
+    bool wrong = list.items == NULL && list.count > 0;
+    for (size_t i = 0; !wrong && i < list.count; i++)
+        wrong = bad(list.items[i].id) || bad(list.items[i].key);
+    return wrong;
+}
+
+static bool bad_resumptions(const struct sotto_resumption *items, size_t count)
+{
+    bool wrong = items == NULL && count > 0;
+    for (size_t i = 0; !wrong && i < count; i++)
+        wrong = bad(items[i].group_id);
+    return wrong;
+}
+
+static bool bad_apps(const struct sotto_app_proposal *items, size_t count)
+{
+    bool wrong = items == NULL && count > 0;
+    for (size_t i = 0; !wrong && i < count; i++)
+        wrong = bad(items[i].data);
+    return wrong;
+}
+
 static bool bad_identity(const struct sotto_identity *id)
 {
     return id == NULL || bad(id->identity) ||
            bad_list(id->certificates, id->certificate_count) ||
            (id->identity.len > 0 && id->certificate_count > 0) ||
            id->signature_private.len == 0 || bad(id->signature_private) ||
-           bad(id->signature_public) ||
-           (id->extensions.items == NULL && id->extensions.count > 0) ||
+           bad(id->signature_public) || bad_extensions(id->extensions) ||
            (id->extension_types == NULL && id->extension_type_count > 0) ||
            (id->proposal_types == NULL && id->proposal_type_count > 0) ||
            (id->credential_types == NULL && id->credential_type_count > 0);
@@ -283,7 +314,7 @@ enum sotto_err sotto_group_create(struct sotto_mls *mls,
                                   struct sotto_group **out)
 {
     if (mls == NULL || bad_identity(id) || bad(group_id) || out == NULL ||
-        (extensions.items == NULL && extensions.count > 0))
+        bad_extensions(extensions))
         return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
     enum err err = extension_list_encode(extensions, &encoded);
@@ -339,8 +370,7 @@ enum sotto_err sotto_group_join(struct sotto_mls *mls,
 {
     if (mls == NULL || join == NULL || out == NULL || bad(join->welcome) ||
         bad(join->key_package_private) || bad(join->ratchet_tree) ||
-        (join->psks.items == NULL && join->psks.count > 0) ||
-        bad_groups(join->groups))
+        bad_psks(join->psks) || bad_groups(join->groups))
         return SOTTO_ERR_USAGE;
     return err_out(group_join(mls, join, out));
 }
@@ -381,11 +411,10 @@ static bool bad_external_join(const struct sotto_external_join *join)
 {
     return join == NULL || bad_identity(join->identity) ||
            bad(join->group_info) || bad(join->ratchet_tree) ||
-           bad(join->authenticated_data) ||
-           (join->psks.items == NULL && join->psks.count > 0) ||
-           (join->resumptions == NULL && join->resumption_count > 0) ||
+           bad(join->authenticated_data) || bad_psks(join->psks) ||
+           bad_resumptions(join->resumptions, join->resumption_count) ||
            bad_groups(join->groups) ||
-           (join->app_proposals == NULL && join->app_proposal_count > 0) ||
+           bad_apps(join->app_proposals, join->app_proposal_count) ||
            bad_list(join->self_removes, join->self_remove_count);
 }
 
@@ -583,14 +612,15 @@ static bool bad_change(const struct sotto_leaf_change *change)
     return change != NULL &&
            (bad(change->signature_private) || bad(change->signature_public) ||
             bad_list(change->certificates, change->certificate_count) ||
+            (change->extensions != NULL &&
+             bad_extensions(*change->extensions)) ||
             (change->signature_private.len == 0) !=
                 (change->signature_public.len == 0));
 }
 
 static bool bad_reinit(const struct sotto_reinit *r)
 {
-    return r == NULL || bad(r->group_id) ||
-           (r->extensions.items == NULL && r->extensions.count > 0);
+    return r == NULL || bad(r->group_id) || bad_extensions(r->extensions);
 }
 
 enum sotto_err sotto_group_commit(struct sotto_group *group,
@@ -598,13 +628,14 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
                                   struct sotto_commit_out *out)
 {
     if (group == NULL || commit == NULL || out == NULL ||
-        (commit->adds == NULL && commit->add_count > 0) ||
+        bad_list(commit->adds, commit->add_count) ||
         (commit->removes == NULL && commit->remove_count > 0) ||
-        (commit->app_proposals == NULL && commit->app_proposal_count > 0) ||
-        (commit->psks == NULL && commit->psk_count > 0) ||
-        (commit->resumptions == NULL && commit->resumption_count > 0) ||
+        bad_apps(commit->app_proposals, commit->app_proposal_count) ||
+        bad_list(commit->psks, commit->psk_count) ||
+        bad_resumptions(commit->resumptions, commit->resumption_count) ||
         (commit->refs == NULL && commit->ref_count > 0) ||
         (commit->reinit != NULL && bad_reinit(commit->reinit)) ||
+        (commit->extensions != NULL && bad_extensions(*commit->extensions)) ||
         bad(commit->authenticated_data) || bad_change(commit->leaf))
         return SOTTO_ERR_USAGE;
     return err_out(group_commit(group, commit, NULL, out));
@@ -633,7 +664,7 @@ static bool bad_proposal(const struct sotto_proposal *p)
 {
     return p == NULL || bad(p->key_package) || bad(p->authenticated_data) ||
            bad(p->app.data) || bad(p->psk_id) || bad(p->resumption.group_id) ||
-           bad_change(p->change) ||
+           bad_change(p->change) || bad_extensions(p->extensions) ||
            (p->kind == SOTTO_PROPOSE_REINIT && bad_reinit(p->reinit));
 }
 
@@ -894,9 +925,8 @@ enum sotto_err sotto_group_reinit(const struct sotto_group *group,
 static bool bad_link(const struct sotto_link *link)
 {
     return link == NULL || link->from == NULL || bad_identity(link->identity) ||
-           (link->adds == NULL && link->add_count > 0) || bad(link->group_id) ||
-           (link->extensions != NULL && link->extensions->items == NULL &&
-            link->extensions->count > 0);
+           bad_list(link->adds, link->add_count) || bad(link->group_id) ||
+           (link->extensions != NULL && bad_extensions(*link->extensions));
 }
 
 enum sotto_err sotto_group_reinitialize(struct sotto_mls *mls,

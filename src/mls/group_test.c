@@ -900,6 +900,36 @@ static void mistakes_of_the_caller_are_answered(void)
     CHECK_UINT(sotto_set_allocator(NULL, NULL), SOTTO_ERR_USAGE);
 }
 
+/* Each is a length without data, deep in what a call takes. */
+static void lists_are_looked_at_one_by_one(void)
+{
+    static const struct sotto_bytes null = {NULL, 5};
+    static const struct sotto_extension extension = {0xf000, {NULL, 5}};
+    static const struct sotto_extension_list extensions = {&extension, 1};
+    static const struct sotto_leaf_change leaf = {.extensions = &extensions};
+    static const struct sotto_app_proposal app = {1, {NULL, 5}};
+    static const struct sotto_resumption resumption = {{NULL, 5}, 1};
+    static const struct sotto_psk psk = {{(const uint8_t *)"x", 1}, {NULL, 5}};
+    static const struct sotto_commit commits[] = {
+        {.adds = &null, .add_count = 1},
+        {.psks = &null, .psk_count = 1},
+        {.extensions = &extensions},
+        {.leaf = &leaf},
+        {.app_proposals = &app, .app_proposal_count = 1},
+        {.resumptions = &resumption, .resumption_count = 1},
+    };
+    CLEANUP(world_close) struct world w = {0};
+    CHECK(world_three(&w, SUITE_1, 25));
+    for (size_t i = 0; i < COUNT(commits); i++) {
+        CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+        CHECK_UINT(sotto_group_commit(w.member[0].group, &commits[i], &out),
+                   SOTTO_ERR_USAGE);
+    }
+    struct sotto_group *group = NULL;
+    const struct sotto_join join = {.psks = {&psk, 1}};
+    CHECK_UINT(sotto_group_join(w.mls, &join, &group), SOTTO_ERR_USAGE);
+}
+
 static const struct test tests[] = {
     TEST(members_agree_on_a_random_walk),
     TEST(members_agree_when_reloaded_at_every_step),
@@ -926,5 +956,6 @@ static const struct test tests[] = {
     TEST(a_key_package_tells_whose_it_is),
     TEST(psks_are_part_of_the_epoch),
     TEST(mistakes_of_the_caller_are_answered),
+    TEST(lists_are_looked_at_one_by_one),
 };
 TEST_MAIN(tests)
