@@ -117,7 +117,7 @@ enum err sign_with_label(struct crypto *c, const struct suite *s,
                          const struct secret *key, const char *label,
                          struct bytes content, struct buf *signature)
 {
-    CLEANUP(buf_clear) struct buf text = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
     TRY(write_labelled(&text, label, content));
     return sign(c, s->sign, key, buf_bytes(&text), signature);
 }
@@ -126,7 +126,7 @@ enum err verify_with_label(struct crypto *c, const struct suite *s,
                            struct bytes key, const char *label,
                            struct bytes content, struct bytes signature)
 {
-    CLEANUP(buf_clear) struct buf text = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
     TRY(write_labelled(&text, label, content));
     return sign_verify(c, s->sign, key, buf_bytes(&text), signature);
 }
@@ -134,7 +134,7 @@ enum err verify_with_label(struct crypto *c, const struct suite *s,
 enum err seal_prepare(struct crypto *c, const struct suite *s,
                       const struct seal_label *l, struct secret *out)
 {
-    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
     TRY(write_labelled(&info, l->label, l->context));
     return hpke_info_hash(c, suite_hpke(s), buf_bytes(&info), out);
 }
@@ -144,9 +144,9 @@ enum err encrypt_with_label(struct crypto *c, const struct suite *s,
                             const struct seal_label *l, struct bytes plaintext,
                             struct writer *w)
 {
-    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
     CLEANUP(buf_clear) struct buf enc = buf_new(s->nenc);
-    CLEANUP(buf_clear) struct buf sealed = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf sealed = buf_new(MLS_MESSAGE_MAX);
     if (l->prepared == NULL)
         TRY(write_labelled(&info, l->label, l->context));
     struct hpke_args args = {.public_key = l->public_key,
@@ -165,7 +165,7 @@ enum err decrypt_with_label(struct crypto *c, const struct suite *s,
                             const struct hpke_ciphertext *ciphertext,
                             struct buf *plaintext)
 {
-    CLEANUP(buf_clear) struct buf info = buf_new(MLS_LABEL_MAX);
+    CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
     TRY(write_labelled(&info, l->label, l->context));
     struct hpke_args args = {.public_key = l->public_key,
                              .enc = ciphertext->kem_output,

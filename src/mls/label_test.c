@@ -7,6 +7,7 @@
 #include "crypto/entropy.h"
 #include "crypto/kem.h"
 #include "crypto/sign.h"
+#include "mls/sizes.h"
 #include "test.h"
 
 #include <limits.h>
@@ -111,6 +112,16 @@ static void derived_secrets_are_bounded(void)
     CHECK_UINT(expand_with_label_long(f.c, f.s, &key, &l, &out), ERR_LIMIT);
 }
 
+/* A GroupInfo carries the tree: 27 MB in a group of 10,000 with hybrid keys. */
+static void a_text_can_be_as_long_as_a_large_tree(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
+    CHECK_UINT(fixture_make(&f), OK);
+    CHECK_UINT(buf_extend(&text, 30U << 20), OK);
+    CHECK_UINT(verify(&f, "label", buf_bytes(&text)), ERR_AUTH);
+}
+
 static void survives_each_allocation_failure(void)
 {
     CLEANUP(fixture_clear) struct fixture f = {0};
@@ -130,6 +141,7 @@ static const struct test tests[] = {
     TEST(labels_and_contexts_must_match),
     TEST(a_signature_is_for_its_label_and_content),
     TEST(derived_secrets_are_bounded),
+    TEST(a_text_can_be_as_long_as_a_large_tree),
     TEST(survives_each_allocation_failure),
 };
 

@@ -230,7 +230,7 @@ enum err schedule_psk(struct crypto *c, const struct suite *s,
         CLEANUP(secret_clear) struct secret extracted = {0};
         CLEANUP(secret_clear) struct secret input = {0};
         CLEANUP(secret_clear) struct secret next = {0};
-        CLEANUP(buf_clear) struct buf label = buf_new(MLS_LABEL_MAX);
+        CLEANUP(buf_clear) struct buf label = buf_new(MLS_MESSAGE_MAX);
         TRY(psk_label_write(&label, &psks[i].id, i, count));
         TRY(hkdf_extract_parts(c, s->hash, (struct bytes){0},
                                PARTS(buf_bytes(psks[i].value)), &extracted));

@@ -13,5 +13,4 @@
 #define MLS_PSKS_MAX         64U                    /* in one commit */
 #define MLS_PROPOSALS_MAX    MLS_LEAVES_MAX         /* in one commit */
 #define MLS_LEAF_MAX         ((size_t)64 * 1024)    /* bytes of a LeafNode */
-#define MLS_LABEL_MAX        ((size_t)16 * 1024 * 1024) /* a signed or sealed text */
 #define MLS_MESSAGE_MAX      ((size_t)64 * 1024 * 1024) /* any one object */
