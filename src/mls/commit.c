@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mls/commit.h"
 #include "mls/welcome.h"
+#include "mls/workers.h"
 
 #include "base/mem.h"
 
@@ -166,6 +167,7 @@ enum {
 /* Which of the cached proposals go in. */
 struct picks {
     uint8_t *in;     /* one byte each */
+    enum err *alone; /* whether it is good by itself */
     uint32_t *order; /* those to try, in this order */
     size_t count, tries;
     uint8_t *changed; /* one byte for each leaf */
@@ -175,6 +177,7 @@ struct picks {
 static void picks_clear(struct picks *p)
 {
     mem_free(p->in, p->count);
+    mem_free(p->alone, p->count * sizeof(*p->alone));
     mem_free(p->order, p->count * sizeof(*p->order));
     mem_free(p->changed, p->leaves);
     *p = (struct picks){0};
@@ -216,9 +219,11 @@ static enum err picks_new(const struct sotto_group *g, const struct draft *d,
     out->count = g->proposal_count;
     out->leaves = tree_leaves(g->epoch.tree);
     out->in = mem_alloc(out->count);
+    out->alone = mem_alloc(out->count * sizeof(*out->alone));
     out->order = mem_alloc(out->count * sizeof(*out->order));
     out->changed = mem_alloc(out->leaves);
-    if (out->in == NULL || out->order == NULL || out->changed == NULL)
+    if (out->in == NULL || out->alone == NULL || out->order == NULL ||
+        out->changed == NULL)
         return ERR_NOMEM;
     for (size_t i = 0; i < d->ask->remove_count; i++) {
         uint32_t leaf = d->ask->removes[i];
@@ -239,7 +244,8 @@ static struct proposal_scope scope_of(const struct sotto_group *g,
                                    .committer = d->committer,
                                    .own = e->keys.leaf,
                                    .link = d->link != NULL ? d->link->usage : 0,
-                                   .now = d->ask->now};
+                                   .now = d->ask->now,
+                                   .checked = true};
 }
 
 enum err draft_take_reference(struct draft *d,
@@ -274,6 +280,59 @@ static bool needs_asking(const struct cached_proposal *cached)
            cached_is(cached, PROPOSAL_REINIT);
 }
 
+static bool may_go_in(const struct draft *d,
+                      const struct cached_proposal *cached)
+{
+    if (cached->own_unseen)
+        return false;
+    return asked_for(d, cached) ||
+           (d->ask->use_pending && !needs_asking(cached));
+}
+
+struct candidates {
+    const struct sotto_group *g;
+    const struct draft *d;
+    const struct proposal_scope *scope;
+    struct picks *picks;
+};
+
+static enum err verify_some(struct crypto *c, const void *arg, size_t from,
+                            size_t to)
+{
+    const struct candidates *a = arg;
+    for (size_t i = from; i < to; i++) {
+        const struct cached_proposal *cached = &a->g->proposals[i];
+        enum err *alone = &a->picks->alone[i];
+        struct proposal p = {0};
+        *alone =
+            may_go_in(a->d, cached) ? cached_parse(cached, &p) : ERR_NOTFOUND;
+        if (*alone == OK)
+            *alone = proposal_verify(c, a->scope, &p, cached->sender.index);
+    }
+    return OK;
+}
+
+/* Looks at each proposal once, however often lists are tried with it: whoever
+ * sends many bad ones among good ones makes us try many lists. */
+static enum err check_each(const struct candidates *a)
+{
+    const struct sotto_group *g = a->g;
+    TRY(workers_do(g->mls, &(struct job){verify_some, a, a->picks->count}));
+    for (size_t i = 0; i < a->picks->count; i++) {
+        const struct cached_proposal *cached = &g->proposals[i];
+        enum err *alone = &a->picks->alone[i];
+        struct proposal p = {0};
+        if (*alone == OK)
+            *alone = cached_parse(cached, &p);
+        if (*alone == OK)
+            *alone = proposal_check_credential(a->scope, g->epoch.tree, &p,
+                                               cached->sender.index);
+        if (*alone == ERR_NOMEM || *alone == ERR_IO)
+            return *alone;
+    }
+    return OK;
+}
+
 /* What was asked for has to fit: the whole list shows whether it does. */
 static enum err pick_asked(const struct sotto_group *g, struct draft *d,
                            struct picks *picks)
@@ -283,6 +342,7 @@ static enum err pick_asked(const struct sotto_group *g, struct draft *d,
         const struct cached_proposal *cached = &g->proposals[i];
         if (cached->own_unseen || !asked_for(d, cached))
             continue;
+        TRY(picks->alone[i]);
         pick_mark(picks, cached, i, PICKED);
         found++;
         TRY(draft_take_reference(d, cached));
@@ -369,7 +429,7 @@ static void try_later(const struct sotto_group *g, struct picks *picks,
                       size_t i)
 {
     const struct cached_proposal *cached = &g->proposals[i];
-    if (!cached->own_unseen && picks->in[i] == OPEN && !needs_asking(cached))
+    if (picks->alone[i] == OK && picks->in[i] == OPEN && !needs_asking(cached))
         picks->order[picks->tries++] = (uint32_t)i;
 }
 
@@ -416,7 +476,9 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
         return OK;
     if (g->proposal_count == 0)
         return d->ask->ref_count == 0 ? OK : ERR_NOTFOUND;
+    const struct proposal_scope scope = scope_of(g, d);
     TRY(picks_new(g, d, &picks));
+    TRY(check_each(&(struct candidates){g, d, &scope, &picks}));
     TRY(pick_asked(g, d, &picks));
     if (!d->ask->use_pending)
         return OK;

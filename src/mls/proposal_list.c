@@ -320,11 +320,59 @@ static enum err check_list(const struct proposal_scope *scope,
 
 /* ---- Application (section 12.3) ---- */
 
-/* RFC 9420, section 12.1.2 */
+enum err proposal_verify(struct crypto *c, const struct proposal_scope *scope,
+                         const struct proposal *p, uint32_t leaf)
+{
+    if (p->type == PROPOSAL_ADD)
+        return key_package_verify(c, scope->suite, &p->add);
+    if (p->type != PROPOSAL_UPDATE)
+        return OK;
+    TRY(kem_check(c, scope->suite->kem, p->update.encryption_key));
+    return leaf_node_verify(c, scope->suite, &p->update, scope->group_id, leaf);
+}
+
+enum err proposal_check_credential(const struct proposal_scope *scope,
+                                   const struct tree *before,
+                                   const struct proposal *p, uint32_t leaf)
+{
+    struct leaf_case at = {scope->mls, scope->suite, LEAF_KEY_PACKAGE, NULL};
+    if (p->type == PROPOSAL_ADD)
+        return leaf_check_credential(&at, &p->add.leaf);
+    if (p->type != PROPOSAL_UPDATE)
+        return OK;
+    at.source = LEAF_UPDATE;
+    at.before = tree_leaf(before, leaf);
+    return at.before == NULL ? ERR_INVALID
+                             : leaf_check_credential(&at, &p->update);
+}
+
+struct entries {
+    const struct proposal_scope *scope;
+    const struct proposal_list *list;
+};
+
+static bool is_checked(const struct proposal_scope *scope,
+                       const struct proposal_entry *e)
+{
+    return scope->checked && e->by_reference;
+}
+
+static enum err verify_entries(struct crypto *c, const void *arg, size_t from,
+                               size_t to)
+{
+    const struct entries *a = arg;
+    for (size_t i = from; i < to; i++) {
+        const struct proposal_entry *e = &a->list->entries[i];
+        if (!is_checked(a->scope, e))
+            TRY(proposal_verify(c, a->scope, &e->proposal, e->leaf));
+    }
+    return OK;
+}
+
+/* RFC 9420, section 12.1.2; the leaf is verified */
 static enum err apply_update(const struct proposal_scope *scope,
                              const struct proposal_entry *e, struct tree *fork)
 {
-    struct crypto *c = scope->mls->crypto;
     const struct leaf_node *leaf = &e->proposal.update;
     struct leaf_case at = {scope->mls, scope->suite, LEAF_UPDATE,
                            tree_leaf(fork, e->leaf)};
@@ -333,28 +381,9 @@ static enum err apply_update(const struct proposal_scope *scope,
         bytes_equal(leaf->encryption_key, at.before->encryption_key))
         return ERR_INVALID;
     TRY(leaf_check_self(&at, leaf));
-    TRY(kem_check(c, scope->suite->kem, leaf->encryption_key));
-    TRY(leaf_node_verify(c, scope->suite, leaf, scope->group_id, e->leaf));
-    TRY(leaf_check_credential(&at, leaf));
+    if (!is_checked(scope, e))
+        TRY(proposal_check_credential(scope, fork, &e->proposal, e->leaf));
     return tree_update(fork, e->leaf, leaf);
-}
-
-struct adds {
-    const struct suite *suite;
-    const struct proposal_list *list;
-};
-
-/* Verifies the KeyPackages among some entries. */
-static enum err verify_adds(struct crypto *c, const void *arg, size_t from,
-                            size_t to)
-{
-    const struct adds *a = arg;
-    for (size_t i = from; i < to; i++) {
-        const struct proposal *p = &a->list->entries[i].proposal;
-        if (p->type == PROPOSAL_ADD)
-            TRY(key_package_verify(c, a->suite, &p->add));
-    }
-    return OK;
 }
 
 /* RFC 9420, section 12.1.1; the KeyPackage is verified */
@@ -363,10 +392,10 @@ static enum err apply_add(const struct proposal_scope *scope,
                           struct changes *ch)
 {
     const struct key_package *kp = &e->proposal.add;
-    struct leaf_case at = {scope->mls, scope->suite, LEAF_KEY_PACKAGE, NULL};
     if (scope->now != 0 && !leaf_lives(&kp->leaf, scope->now))
         return ERR_INVALID;
-    TRY(leaf_check_credential(&at, &kp->leaf));
+    if (!is_checked(scope, e))
+        TRY(proposal_check_credential(scope, fork, &e->proposal, 0));
     TRY(tree_add(fork, &kp->leaf, &e->leaf));
     ch->added[ch->added_count++] = e->leaf;
     return OK;
@@ -456,11 +485,11 @@ enum err proposals_apply(const struct proposal_scope *scope,
 
     TRY(check_list(scope, l));
     TRY(note_changes(scope, l, &ch));
+    const struct entries all = {scope, l};
+    TRY(workers_do(scope->mls, &(struct job){verify_entries, &all, l->count}));
     TRY(apply_type(scope, PROPOSAL_UPDATE, l, fork, &ch));
     TRY(apply_type(scope, PROPOSAL_SELF_REMOVE, l, fork, &ch));
     TRY(apply_type(scope, PROPOSAL_REMOVE, l, fork, &ch));
-    const struct adds adds = {scope->suite, l};
-    TRY(workers_do(scope->mls, &(struct job){verify_adds, &adds, l->count}));
     TRY(apply_type(scope, PROPOSAL_ADD, l, fork, &ch));
     if (ch.added_count > 1)
         qsort(ch.added, ch.added_count, sizeof(*ch.added), leaf_order);

@@ -55,7 +55,19 @@ struct proposal_scope {
     enum psk_usage link;     /* of a resumption PSK that binds a new group to an
                               * old one; 0: none may be there */
     uint64_t now; /* 0: lifetimes of added leaves are not looked at */
+    bool checked; /* what is there by reference passed both checks below */
 };
+
+/* What of a proposal no other changes: its signatures and keys (for the threads
+ * of the caller), and whether the credentials of its leaf may be there. `leaf`
+ * is that of its sender. */
+MUST_USE enum err proposal_verify(struct crypto *c,
+                                  const struct proposal_scope *scope,
+                                  const struct proposal *p, uint32_t leaf);
+MUST_USE enum err proposal_check_credential(const struct proposal_scope *scope,
+                                            const struct tree *before,
+                                            const struct proposal *p,
+                                            uint32_t leaf);
 
 struct changes {
     uint32_t *added; /* leaves, ascending */
