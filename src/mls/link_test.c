@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reinitialization and branching (RFC 9420, sections 11.2 and 11.3), and the
  * resumption PSKs that bind groups together. */
+#include "mls/link.h"
 #include "mls/world.h"
 
 #include "test.h"
@@ -308,6 +309,42 @@ static void all_members_have_to_follow(void)
     CHECK_UINT(make(&w, 0, 0, 3, &n), SOTTO_ERR_INVALID); /* not as announced */
 }
 
+/* Each thing that a ReInit announces, and the epoch in which it did. */
+static void a_group_that_follows_is_what_was_announced(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CHECK(end_group(&w, 16));
+    const struct sotto_group *old = w.member[0].group;
+    const struct reinit *r = group_reinit(old);
+    CHECK(r != NULL);
+    const struct group_context right = {.version = r->version,
+                                        .cipher_suite = r->cipher_suite,
+                                        .group_id = r->group_id,
+                                        .epoch = 1,
+                                        .extensions = r->extensions};
+    const struct psk_id psk = {.type = PSK_RESUMPTION,
+                               .usage = PSK_REINIT,
+                               .group_id = old->epoch.fields.group_id,
+                               .epoch = old->epoch.fields.epoch};
+    for (int fault = 0; fault < 7; fault++) {
+        struct group_context next = right;
+        struct psk_id id = psk;
+        if (fault == 1)
+            next.version = 2;
+        if (fault == 2)
+            next.cipher_suite = SUITE_1;
+        next.epoch += fault == 3;
+        id.epoch -= fault == 4;
+        if (fault == 5)
+            next.group_id = LIT("another id");
+        if (fault == 6)
+            next.extensions = LIT("");
+        struct link_case at = {old, &id, false};
+        CHECK_UINT(link_check(&at, &next, old->epoch.tree),
+                   fault == 0 ? OK : ERR_INVALID);
+    }
+}
+
 static void a_group_that_goes_on_has_no_successor(void)
 {
     CLEANUP(world_close) struct world w = {0};
@@ -469,6 +506,7 @@ static const struct test tests[] = {
     TEST(who_follows_needs_the_old_group),
     TEST(a_group_of_the_announced_id_must_be_bound),
     TEST(all_members_have_to_follow),
+    TEST(a_group_that_follows_is_what_was_announced),
     TEST(a_group_that_goes_on_has_no_successor),
     TEST(some_members_branch_off),
     TEST(a_branch_has_no_strangers_and_the_same_suite),

@@ -217,7 +217,7 @@ static void rejects_values_that_cannot_be(void)
         {group_info_echo, /* an extension twice */
          {(const uint8_t *)"\0\1\0\1\2id\0\0\0\0\0\0\0\7\1t\1c"
                            "\6\0\1\0\0\1\0\0\3tag\0\0\0\5\3sig",
-          38}},
+          39}},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CLEANUP(buf_clear) struct buf out = buf_new(4096);

@@ -99,10 +99,12 @@ static bool fixture_open(struct fixture *f)
 enum kind {
     NONE,
     ADD,              /* arg: the KeyPackage */
+    ADD_UNSIGNED,     /* signed by another */
     UPDATE,           /* arg: the leaf that it is signed for */
     UPDATE_SAME_KEY,  /* the encryption key that the leaf has already */
     UPDATE_AS_COMMIT, /* with the source of a commit's leaf */
     UPDATE_UNSIGNED,
+    UPDATE_HALF,   /* with half a key */
     REMOVE,        /* arg: the leaf */
     PSK,           /* arg: its letter */
     PSK_SHORT,     /* a nonce that is too short */
@@ -139,6 +141,8 @@ static enum err update_leaf(struct fixture *f, const struct step *s,
                      &public_key));
     if (s->kind != UPDATE_SAME_KEY)
         leaf.encryption_key = buf_bytes(&public_key);
+    if (s->kind == UPDATE_HALF)
+        leaf.encryption_key.len /= 2;
     leaf.source = s->kind == UPDATE_AS_COMMIT ? LEAF_COMMIT : LEAF_UPDATE;
     leaf.signed_part = (struct bytes){0};
     TRY(leaf_sign(f->mls->crypto, f->kp[0].suite, &f->kp[s->arg].signature_key,
@@ -221,10 +225,16 @@ static enum err step_fill(struct fixture *f, const struct step *s,
         p->type = PROPOSAL_ADD;
         p->add = f->kp[s->arg].key_package;
         return OK;
+    case ADD_UNSIGNED:
+        p->type = PROPOSAL_ADD;
+        p->add = f->kp[s->arg].key_package;
+        p->add.signature = f->kp[s->arg + 1].key_package.signature;
+        return OK;
     case UPDATE:
     case UPDATE_SAME_KEY:
     case UPDATE_AS_COMMIT:
     case UPDATE_UNSIGNED:
+    case UPDATE_HALF:
         p->type = PROPOSAL_UPDATE;
         TRY(update_leaf(f, s, scratch));
         struct reader r = reader_of(buf_bytes(scratch));
@@ -360,6 +370,8 @@ static const struct row regular[] = {
      {{UPDATE_AS_COMMIT, 2, BY(2)}},
      ERR_INVALID},
     {"an update that nobody signed", {{UPDATE_UNSIGNED, 2, BY(2)}}, ERR_AUTH},
+    {"an update with half a key", {{UPDATE_HALF, 2, BY(2)}}, ERR_MALFORMED},
+    {"an add that nobody signed", {{ADD_UNSIGNED, FRIEND, 0, 0}}, ERR_AUTH},
     {"an update of another's leaf", {{UPDATE, 2, BY(1)}}, ERR_AUTH},
     {"a removal of nobody", {{REMOVE, 77, 0, 0}}, ERR_INVALID},
     {"a nonce that is short", {{PSK_SHORT, 'a', 0, 0}}, ERR_INVALID},

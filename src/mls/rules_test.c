@@ -356,6 +356,23 @@ static void a_leaf_lives_from_one_second_to_another(void)
     CHECK(leaf_lives(&leaf, 21));
 }
 
+/* "The extension type appears once" (section 13.4), for what we make. */
+static void no_extension_is_made_twice(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    CHECK(fixture_open(&f));
+    const struct sotto_extension twice[] = {{EXT, bytes_out(LIT("a"))},
+                                            {EXT + 1, bytes_out(LIT("a"))},
+                                            {EXT, bytes_out(LIT("b"))}};
+    for (size_t n = 2; n <= COUNT(twice); n++) {
+        CLEANUP(key_package_private_clear) struct key_package_private kp = {0};
+        struct sotto_identity id = identity_of(&f);
+        id.extensions = (struct sotto_extension_list){twice, n};
+        CHECK_UINT(key_package_make(f.mls, &id, &kp),
+                   n == 2 ? OK : ERR_INVALID);
+    }
+}
+
 static void a_lifetime_does_not_end_before_it_begins(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -426,6 +443,7 @@ static void a_replaced_leaf_still_goes_with_the_others(void)
         ROW_OF(1, "\0\1\0\2", "\xf1\0\0", OK),
         ROW_OF(1, "\0\1", "\xf1\1\0", ERR_INVALID),
         ROW_OF(1, "\0\1\0\2", "\xf1\1\0", ERR_INVALID),
+        ROW_OF(3, "\0\1", "", ERR_INVALID), /* lists what the old one did */
         ROW_OF(3, "\0\1\0\3", "", ERR_INVALID),
         ROW_OF(3, "\0\3", "", ERR_INVALID),
         ROW_OF(1, "\0\3", "", ERR_INVALID),
@@ -458,6 +476,7 @@ static void a_replaced_leaf_still_goes_with_the_others(void)
 static const struct test tests[] = {
     TEST(a_key_package_keeps_each_rule),
     TEST(a_leaf_lives_from_one_second_to_another),
+    TEST(no_extension_is_made_twice),
     TEST(a_lifetime_does_not_end_before_it_begins),
     TEST(grease_is_no_capability),
     TEST(a_leaf_supports_what_the_group_uses_and_requires),

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "crypto/entropy.h"
+#include "crypto/hpke.h"
 #include "test.h"
 
 #include <limits.h>
@@ -166,6 +167,39 @@ static void psks_count_in_their_order(void)
     CHECK_UINT(schedule_psk(f.c, f.s, &a, MLS_PSKS_MAX + 1, &none), ERR_LIMIT);
 }
 
+/* As RFC 9420, section 8.3 has it, in the words of RFC 9180; both sides would
+ * agree on another label too. */
+static void the_init_secret_of_a_joiner_has_its_label(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    CLEANUP(epoch_secrets_clear) struct epoch_secrets es = {0};
+    CLEANUP(secret_clear) struct secret private_key = {0};
+    CLEANUP(secret_clear) struct secret sent = {0};
+    CLEANUP(secret_clear) struct secret received = {0};
+    CLEANUP(secret_clear) struct secret want = {0};
+    CLEANUP(buf_clear) struct buf public_key = buf_new(100);
+    CLEANUP(buf_clear) struct buf kem_output = buf_new(100);
+    CLEANUP(hpke_ctx_clear) struct hpke_ctx ctx = {0};
+    struct random rnd = entropy_system();
+    CHECK_UINT(fixture_make(&f), OK);
+    CHECK_UINT(next(&f, NULL, NULL, &es), OK);
+    CHECK_UINT(schedule_external(f.c, f.s, &es, &private_key, &public_key), OK);
+    CHECK_UINT(schedule_external_send(f.c, f.s, &rnd, buf_bytes(&public_key),
+                                      &kem_output, &sent),
+               OK);
+    CHECK_UINT(schedule_external_receive(f.c, f.s, &es, buf_bytes(&kem_output),
+                                         &received),
+               OK);
+    struct hpke_args args = {.public_key = buf_bytes(&public_key),
+                             .enc = buf_bytes(&kem_output)};
+    CHECK_UINT(hpke_receive(f.c, suite_hpke(f.s), &private_key, &args, &ctx),
+               OK);
+    CHECK_UINT(hpke_ctx_export(f.c, &ctx, LIT("MLS 1.0 external init secret"),
+                               f.s->nh, &want),
+               OK);
+    CHECK(secret_equal(&sent, &want) && secret_equal(&received, &want));
+}
+
 static enum err exercise(struct fixture *f)
 {
     CLEANUP(epoch_secrets_clear) struct epoch_secrets es = {0};
@@ -205,6 +239,7 @@ static const struct test tests[] = {
     TEST(a_tag_is_for_its_key_and_data),
     TEST(seals_sender_data_of_short_messages),
     TEST(psks_count_in_their_order),
+    TEST(the_init_secret_of_a_joiner_has_its_label),
     TEST(survives_each_allocation_failure),
 };
 

@@ -2,6 +2,7 @@
 #include "mls/secret_tree.h"
 
 #include "base/mem.h"
+#include "mls/tree_math.h"
 #include "test.h"
 
 #include <limits.h>
@@ -276,6 +277,24 @@ static bool holds(const struct buf *record, struct bytes secret)
     return memmem(record->data, record->len, secret.data, secret.len) != NULL;
 }
 
+/* Whether an open chunk still knows a secret from which that of a leaf could be
+ * derived again. */
+static bool leads_to(const struct buf *record, uint32_t leaf)
+{
+    struct reader r = reader_of(buf_bytes(record));
+    bool found = false;
+    (void)reader_u16(&r); /* the format, and that it is open */
+    struct bytes after = reader_enter(&r);
+    while (reader_more(&r)) {
+        uint32_t node = reader_u8(&r);
+        (void)reader_vec(&r);
+        found =
+            found || node_in_subtree(node_of_leaf(leaf % CHUNK_LEAVES), node);
+    }
+    reader_leave(&r, after);
+    return found || r.err != OK;
+}
+
 /* RFC 9420, section 9.2 */
 static void used_secrets_are_gone(void)
 {
@@ -283,6 +302,7 @@ static void used_secrets_are_gone(void)
     CLEANUP(buf_clear) struct buf before = buf_new(SECRET_TREE_RECORD_MAX);
     CLEANUP(buf_clear) struct buf heard = buf_new(SECRET_TREE_RECORD_MAX);
     CLEANUP(buf_clear) struct buf after = buf_new(SECRET_TREE_RECORD_MAX);
+    CLEANUP(buf_clear) struct buf own = buf_new(SECRET_TREE_RECORD_MAX);
     struct message_key mk = {0};
     CHECK_UINT(pair_make(&p, 64, 17, 63), OK);
     CHECK_UINT(chunk_record(p.rx, 1, &before), OK);
@@ -290,6 +310,9 @@ static void used_secrets_are_gone(void)
     CHECK_UINT(secret_tree_use(p.c, p.rx, 17, RATCHET_HANDSHAKE, 0), OK);
     CHECK_UINT(chunk_record(p.rx, 1, &heard), OK);
     CHECK(!holds(&heard, root));
+    CHECK(leads_to(&heard, 18) && !leads_to(&heard, 17));
+    CHECK_UINT(chunk_record(p.rx, 3, &own), OK);
+    CHECK(leads_to(&own, 62) && !leads_to(&own, 63));
     /* The application ratchet is written last; its head goes with its use. */
     struct bytes head = {heard.data + heard.len - 1 - p.s->nh, p.s->nh};
     CHECK_UINT(secret_tree_peek(p.c, p.rx, 17, RATCHET_APPLICATION, 0, &mk),

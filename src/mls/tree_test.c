@@ -431,20 +431,21 @@ static enum err put_all(struct tree *t, uint32_t node, const uint32_t *leaf)
 }
 
 /*
- * Makes a tree that is right in all but, perhaps, its unmerged leaves:
+ * Makes a tree that is right in all but, perhaps, its unmerged leaves, or the
+ * key of node 5:
  *
  *         3          the chains are 3 - 1 - leaf 0, and 5 - leaf 3
  *       /   \
  *      1     5
  */
-static enum err check_unmerged(struct fixture *f, const uint32_t *of_root,
-                               const uint32_t *of_five)
+static enum err check_chains(struct fixture *f, const uint32_t *of_root,
+                             const uint32_t *of_five, struct bytes key_of_five)
 {
     CLEANUP(tree_free) struct tree *t = NULL;
     struct digest d;
     TRY(tree_fork(f->t, &t));
     if (of_five != NULL) {
-        TRY(tree_set_parent(t, 5, BYTES_LIT("five"), NOTHING));
+        TRY(tree_set_parent(t, 5, key_of_five, NOTHING));
         TRY(put_all(t, 5, of_five));
         TRY(chain_leaf(f, t, 3, 5));
     }
@@ -457,7 +458,24 @@ static enum err check_unmerged(struct fixture *f, const uint32_t *of_root,
     return tree_check(f->w.c, t);
 }
 
+static enum err check_unmerged(struct fixture *f, const uint32_t *of_root,
+                               const uint32_t *of_five)
+{
+    return check_chains(f, of_root, of_five, LIT("five"));
+}
+
 #define LEAVES(...) ((const uint32_t[]){__VA_ARGS__, UINT32_MAX})
+
+static void a_parent_has_a_key_of_its_own(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    const uint32_t *none = LEAVES(UINT32_MAX);
+    CHECK_UINT(fixture_make(&f, 4), OK);
+    CHECK_UINT(check_chains(&f, none, none, LIT("five")), OK);
+    CHECK_UINT(check_chains(&f, none, none, LIT("three")), ERR_INVALID);
+    CHECK_UINT(check_chains(&f, none, none, LIT("one")), ERR_INVALID);
+    CHECK_UINT(check_chains(&f, none, none, tree_key(f.t, 2)), ERR_INVALID);
+}
 
 static void rejects_unmerged_leaves_that_cannot_be(void)
 {
@@ -471,6 +489,8 @@ static void rejects_unmerged_leaves_that_cannot_be(void)
     CHECK_UINT(check_unmerged(&f, LEAVES(2), none), ERR_INVALID);
     /* outside the tree */
     CHECK_UINT(check_unmerged(&f, LEAVES(2, 9), LEAVES(2)), ERR_INVALID);
+    /* the one that made the node */
+    CHECK_UINT(check_unmerged(&f, none, LEAVES(3)), ERR_INVALID);
     /* below another node */
     CHECK_UINT(check_unmerged(&f, none, LEAVES(0)), ERR_INVALID);
     /* blank */
@@ -558,6 +578,7 @@ static const struct test tests[] = {
     TEST(paths_leave_out_what_has_nobody_beside_it),
     TEST(rejects_malformed_encodings),
     TEST(rejects_parents_without_a_chain_of_hashes),
+    TEST(a_parent_has_a_key_of_its_own),
     TEST(rejects_unmerged_leaves_that_cannot_be),
     TEST(verifies_each_leaf_signature),
     TEST(survives_each_allocation_failure),

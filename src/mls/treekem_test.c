@@ -2,6 +2,7 @@
 #include "mls/treekem.h"
 
 #include "base/mem.h"
+#include "crypto/sign.h"
 #include "mls/members_for_test.h"
 #include "test.h"
 
@@ -211,6 +212,113 @@ static void rejects_the_wrong_sender_or_group(void)
     CHECK_UINT(merge(&f, &up, &s.scope), ERR_INVALID);
 }
 
+/* What the sender of a path may put into it, if it likes: keys for its nodes
+ * and its leaf. Its hashes and the signature are right. */
+struct forged {
+    struct bytes key[3]; /* of the nodes above leaf 0 of eight, upwards */
+    struct bytes leaf_key;
+    struct buf nodes, leaf;
+    struct update_path up;
+};
+
+static void forged_clear(struct forged *fo)
+{
+    buf_clear(&fo->nodes);
+    buf_clear(&fo->leaf);
+}
+
+/* The parent hash of the leaf of member 0, over such keys. */
+static enum err forged_hash(struct fixture *f, const struct forged *fo,
+                            struct digest *out)
+{
+    CLEANUP(tree_free) struct tree *t = NULL;
+    struct tree_path path;
+    TRY(tree_fork(f->t, &t));
+    tree_filtered_path(t, 0, &path);
+    out->len = 0;
+    for (uint32_t i = path.count; i-- > 0;) {
+        TRY(tree_set_parent(t, path.node[i], fo->key[i], digest_bytes(out)));
+        TRY(tree_parent_hash(f->w.c, t, path.node[i], path.copath[i], out));
+    }
+    return OK;
+}
+
+static enum err forge_leaf(struct fixture *f, struct forged *fo,
+                           const struct digest *parent_hash)
+{
+    CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_LEAF_MAX);
+    CLEANUP(buf_clear) struct buf signature = buf_new(SIGN_MAX);
+    struct leaf_node leaf = *tree_leaf(f->t, 0);
+    leaf.encryption_key = fo->leaf_key;
+    leaf.source = LEAF_COMMIT;
+    leaf.parent_hash = digest_bytes(parent_hash);
+    leaf.signed_part = (struct bytes){0};
+    struct writer w = writer_to(&tbs);
+    leaf_node_write_tbs(&w, &leaf, TEST_GROUP, 0);
+    TRY(writer_finish(&w));
+    TRY(sign_with_label(f->w.c, f->w.suite, &f->m[0].signature_key,
+                        "LeafNodeTBS", buf_bytes(&tbs), &signature));
+    leaf.signature = buf_bytes(&signature);
+    fo->leaf = buf_new(MLS_LEAF_MAX);
+    w = writer_to(&fo->leaf);
+    leaf_node_write(&w, &leaf);
+    TRY(writer_finish(&w));
+    struct reader r = reader_of(buf_bytes(&fo->leaf));
+    leaf_node_read(&r, &fo->up.leaf);
+    return reader_finish(&r);
+}
+
+static enum err forge_nodes(const struct sent *s, struct forged *fo)
+{
+    struct reader r = reader_of(s->up.nodes);
+    fo->nodes = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&fo->nodes);
+    for (size_t i = 0; reader_more(&r); i++) {
+        struct update_path_node n;
+        update_path_node_read(&r, &n);
+        writer_vec(&w, fo->key[i]);
+        writer_vec(&w, n.ciphertexts);
+    }
+    TRY(writer_finish(&w));
+    fo->up.nodes = buf_bytes(&fo->nodes);
+    return OK;
+}
+
+static enum err merge_forged(struct fixture *f, const struct sent *s,
+                             const struct bytes key[3], struct bytes leaf_key)
+{
+    CLEANUP(forged_clear)
+    struct forged fo = {.key = {key[0], key[1], key[2]}, .leaf_key = leaf_key};
+    struct digest parent_hash;
+    TRY(forged_hash(f, &fo, &parent_hash));
+    TRY(forge_leaf(f, &fo, &parent_hash));
+    TRY(forge_nodes(s, &fo));
+    return merge(f, &fo.up, &s->scope);
+}
+
+/* "Verify that the encryption_key [...] is different" and unique (sections 7.3
+ * and 12.4.2), of whoever signs and hashes what it likes. */
+static void rejects_keys_that_are_not_new(void)
+{
+    CLEANUP(fixture_clear) struct fixture f = {0};
+    CLEANUP(sent_clear) struct sent s = {0};
+    const struct bytes new[] = {LIT("1"), LIT("2"), LIT("3")};
+    const struct bytes twice[] = {LIT("1"), LIT("2"), LIT("1")};
+    CHECK_UINT(fixture_make(&f, SUITE_X25519_AES128, 8), OK);
+    CHECK_UINT(send_as(&f, 0, &s), OK);
+    struct bytes old = tree_leaf(f.t, 0)->encryption_key;
+    struct bytes other = tree_leaf(f.t, 5)->encryption_key;
+    const struct bytes of_member[] = {LIT("1"), other, LIT("3")};
+    const struct bytes of_itself[] = {LIT("1"), old, LIT("3")};
+    CHECK_UINT(merge_forged(&f, &s, new, LIT("0")), OK);
+    CHECK_UINT(merge_forged(&f, &s, new, old), ERR_INVALID);
+    CHECK_UINT(merge_forged(&f, &s, new, other), ERR_INVALID);
+    CHECK_UINT(merge_forged(&f, &s, new, LIT("2")), ERR_INVALID);
+    CHECK_UINT(merge_forged(&f, &s, twice, LIT("0")), ERR_INVALID);
+    CHECK_UINT(merge_forged(&f, &s, of_member, LIT("0")), ERR_INVALID);
+    CHECK_UINT(merge_forged(&f, &s, of_itself, LIT("0")), ERR_INVALID);
+}
+
 /* "none of the public keys in the UpdatePath appear in any node" */
 static void rejects_keys_that_are_in_the_tree(void)
 {
@@ -386,6 +494,7 @@ static const struct test tests[] = {
     TEST(rejects_a_path_that_was_changed),
     TEST(rejects_a_path_of_another_shape),
     TEST(rejects_the_wrong_sender_or_group),
+    TEST(rejects_keys_that_are_not_new),
     TEST(rejects_keys_that_are_in_the_tree),
     TEST(opens_only_what_is_sealed_for_it),
     TEST(rejects_a_secret_that_does_not_fit_the_keys),
