@@ -906,7 +906,8 @@ sotto_group_branch(struct sotto_mls *mls, const struct sotto_link *link,
  * save belong in one transaction with what the caller did with the message;
  * if that transaction fails after save() succeeded, free the group and load it
  * again. Sending rewrites only the SEND record, of some 200 bytes at any size
- * of the group.
+ * of the group. Later versions read what this one stored, private parts of
+ * KeyPackages too; older ones need not.
  */
 enum sotto_record {
     SOTTO_RECORD_EPOCH = 1, /* GroupContext, tree, secrets of the epoch */

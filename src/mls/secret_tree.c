@@ -579,7 +579,7 @@ enum err secret_tree_load(const struct suite *s, struct bytes send,
     CLEANUP(secret_tree_free) struct secret_tree *st = NULL;
     struct reader r = reader_of(send);
     if (reader_u8(&r) != RECORD_FORMAT)
-        reader_fail(&r, ERR_MALFORMED);
+        reader_fail(&r, ERR_INVALID);
     uint32_t leaves = reader_u32(&r);
     uint32_t own = reader_u32(&r);
     TRY(r.err);
@@ -689,7 +689,7 @@ enum err secret_tree_load_chunk(struct secret_tree *st, uint32_t chunk,
     if (chunk >= st->chunk_count || st->chunk[chunk].loaded)
         return ERR_STATE;
     if (reader_u8(&r) != RECORD_FORMAT)
-        reader_fail(&r, ERR_MALFORMED);
+        reader_fail(&r, ERR_INVALID);
     uint8_t kind = reader_u8(&r);
     if (kind == CHUNK_OPEN) {
         open = mem_alloc(sizeof *open);
