@@ -339,7 +339,7 @@ static enum err welcome_ref(struct bytes message, size_t i,
         encrypted_group_secrets_read(&r, &egs);
         if (k != i)
             continue;
-        if (egs.new_member.len > sizeof(out->data))
+        if (egs.new_member.len == 0 || egs.new_member.len > sizeof(out->data))
             return ERR_INVALID;
         memcpy(out->data, egs.new_member.data, egs.new_member.len);
         out->len = egs.new_member.len;
