@@ -549,7 +549,7 @@ static enum err write_body(const struct sotto_group *g, struct draft *d)
                      &scope, &w));
     TRY(writer_finish(&w));
 #ifdef MLS_EVIL
-    TRY(evil_body(&d->path.path, &d->body));
+    TRY(evil_body(g, d, &d->body));
 #endif
     return OK;
 }

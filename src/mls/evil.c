@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mls/evil.h"
 
-#include "mls/proposal.h"
+#include "mls/commit.h"
+
+#include <string.h>
 
 static struct {
     enum evil_kind kind;
@@ -98,7 +100,37 @@ static void damage_subtree(const struct tree_path *path,
     }
 }
 
-enum err evil_body(const struct tree_path *path, struct buf *body)
+/* Copies over a part of `body`, which has that length. */
+static void overwrite(struct buf *body, struct bytes part, struct bytes with)
+{
+    memcpy(body->data + (part.data - body->data), with.data, part.len);
+}
+
+/* Spoils the new leaf, and signs it again in its place. */
+static enum err spoil_leaf(const struct sotto_group *g, const struct draft *d,
+                           const struct leaf_node *leaf, struct buf *body)
+{
+    const struct suite *s = g->epoch.suite;
+    CLEANUP(buf_clear) struct buf tbs = buf_new(MLS_LEAF_MAX);
+    CLEANUP(buf_clear) struct buf signature = buf_new(s->sign_max);
+    if (plan.kind == EVIL_KEY)
+        overwrite(body, leaf->encryption_key,
+                  tree_leaf(g->epoch.tree, plan.leaf)->encryption_key);
+    else
+        damage(body, leaf->capabilities.versions);
+    struct writer w = writer_to(&tbs);
+    leaf_node_write_tbs(&w, leaf, g->epoch.fields.group_id, g->epoch.keys.leaf);
+    TRY(writer_finish(&w));
+    TRY(sign_with_label(g->mls->crypto, s, &d->staged->next.signature_key,
+                        "LeafNodeTBS", buf_bytes(&tbs), &signature));
+    if (signature.len != leaf->signature.len)
+        return ERR_STATE; /* a suite with signatures of any length */
+    overwrite(body, leaf->signature, buf_bytes(&signature));
+    return OK;
+}
+
+enum err evil_body(const struct sotto_group *g, const struct draft *d,
+                   struct buf *body)
 {
     struct commit commit = {0};
     struct reader r = reader_of(buf_bytes(body));
@@ -107,7 +139,9 @@ enum err evil_body(const struct tree_path *path, struct buf *body)
     if (plan.kind == EVIL_LEAF)
         damage(body, commit.path.leaf.signature);
     if (plan.kind == EVIL_SUBTREE)
-        damage_subtree(path, &commit.path, body);
+        damage_subtree(&d->path.path, &commit.path, body);
+    if (plan.kind == EVIL_KEY || plan.kind == EVIL_VERSION)
+        TRY(spoil_leaf(g, d, &commit.path.leaf, body));
     if (plan.kind != EVIL_TAG)
         plan.kind = EVIL_NONE;
     return OK;

@@ -15,6 +15,8 @@ enum evil_kind {
     EVIL_KEM,     /* the KEM output of an external commit is too short */
     EVIL_LOOSE,   /* its author does not look whether its leaf fits the group */
     EVIL_SUBTREE, /* the path secret for the subtree of a leaf is garbage */
+    EVIL_KEY,     /* the new leaf has the encryption key of a leaf before */
+    EVIL_VERSION, /* the new leaf does not list the version */
 };
 
 /* Breaks the next commit with a path, whoever makes it; once. The author's own
@@ -37,5 +39,7 @@ bool evil_loose(void);
 MUST_USE enum err evil_sender(const struct sotto_group *g,
                               struct framed_content *content,
                               struct message_key *key);
-MUST_USE enum err evil_body(const struct tree_path *path, struct buf *body);
+struct draft;
+MUST_USE enum err evil_body(const struct sotto_group *g, const struct draft *d,
+                            struct buf *body);
 void evil_tag(struct digest *tag);

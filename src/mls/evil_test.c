@@ -44,6 +44,8 @@ static void what_all_see_is_refused_by_all_alike(void)
     } rows[] = {
         {EVIL_LEAF, SOTTO_ERR_AUTH},
         {EVIL_TAG, SOTTO_ERR_AUTH},
+        {EVIL_KEY, SOTTO_ERR_INVALID}, /* its own */
+        {EVIL_VERSION, SOTTO_ERR_INVALID},
     };
     for (size_t r = 0; r < COUNT(rows); r++) {
         CLEANUP(world_close) struct world w = {0};
@@ -261,6 +263,39 @@ static bool all_refuse(struct world *w, const struct sotto_buf *message,
     return ok;
 }
 
+/* The leaf of a joiner is one that the leaf that it replaces could be updated
+ * to, so its encryption key is a new one (sections 12.2, 12.1.2). */
+static void who_comes_back_has_a_new_key(void)
+{
+    static const struct {
+        enum evil_kind kind;
+        uint32_t leaf;
+        enum sotto_err want;
+    } rows[] = {
+        {EVIL_KEY, 3, SOTTO_ERR_INVALID}, /* of the leaf that it replaces */
+        {EVIL_KEY, 5, SOTTO_ERR_INVALID}, /* of another member */
+        {EVIL_NONE, 0, SOTTO_OK},
+    };
+    CLEANUP(world_close) struct world w = {0};
+    CHECK(open_eight(&w, 36));
+    struct sotto_identity id = world_identity(&w, 3);
+    for (size_t r = 0; r < COUNT(rows); r++) {
+        CLEANUP(sotto_buf_free) struct sotto_buf info = {0};
+        CLEANUP(sotto_buf_free) struct sotto_buf message = {0};
+        CLEANUP(sotto_group_free) struct sotto_group *g = NULL;
+        CHECK_UINT(sotto_group_info(w.member[0].group, true, &info), SOTTO_OK);
+        struct sotto_external_join ask = {
+            .identity = &id, .group_info = view_of(&info), .resync = true};
+        evil_next_commit(rows[r].kind, rows[r].leaf);
+        CHECK_UINT(sotto_group_join_external(w.mls, &ask, &message, &g),
+                   SOTTO_OK);
+        if (rows[r].want != SOTTO_OK)
+            CHECK(all_refuse(&w, &message, 0, rows[r].want));
+        else
+            CHECK_UINT(world_outcome(&w, 5, &message), SOTTO_COMMIT);
+    }
+}
+
 static void a_broken_joiner_is_refused_by_all_alike(void)
 {
     static const struct {
@@ -271,6 +306,8 @@ static void a_broken_joiner_is_refused_by_all_alike(void)
         {EVIL_LEAF, MEMBERS, SOTTO_ERR_AUTH},
         {EVIL_TAG, MEMBERS, SOTTO_ERR_AUTH},
         {EVIL_KEM, MEMBERS, SOTTO_ERR_INVALID},
+        {EVIL_KEY, MEMBERS, SOTTO_ERR_INVALID}, /* that of member 0 */
+        {EVIL_VERSION, MEMBERS, SOTTO_ERR_INVALID},
         {EVIL_LOOSE, 3, SOTTO_ERR_INVALID}, /* as a second self of a member */
     };
     CLEANUP(world_close) struct world w = {0};
@@ -551,6 +588,29 @@ static void a_group_that_has_ended_keeps_the_way_to_the_next(void)
     }
 }
 
+/* Section 12.4.2; what its device does afterwards tells nobody of the group. */
+static void who_is_removed_has_no_keys_of_the_group(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_commit_out_free) struct sotto_commit_out out = {0};
+    CLEANUP(sotto_result_free) struct sotto_result result = {0};
+    const uint32_t leaf = 5;
+    struct sotto_commit ask = {.removes = &leaf, .remove_count = 1};
+    CHECK(open_eight(&w, 37));
+    CHECK_UINT(sotto_group_commit(w.member[0].group, &ask, &out), SOTTO_OK);
+    struct sotto_group *g = w.member[leaf].group;
+    CHECK_UINT(sotto_group_process(g, view_of(&out.message), &result),
+               SOTTO_OK);
+    CHECK_UINT(sotto_group_merge(g, &result.staged), SOTTO_OK);
+    const uint8_t *secrets = (const uint8_t *)&g->epoch.secrets;
+    for (size_t i = 0; i < sizeof(g->epoch.secrets); i++)
+        CHECK_UINT(secrets[i], 0);
+    CHECK_UINT(g->epoch.signature_key.len, 0);
+    CHECK(g->epoch.ratchets == NULL);
+    for (size_t level = 0; level <= MLS_LEVELS_MAX; level++)
+        CHECK_UINT(g->epoch.keys.key[level].len, 0);
+}
+
 /* "verify that the epoch field in the GroupInfo is equal to 1" */
 static void a_group_follows_in_its_first_epoch(void)
 {
@@ -707,12 +767,14 @@ static const struct test tests[] = {
     TEST(a_forged_own_commit_does_not_make_a_state_look_old),
     TEST(nobody_speaks_from_a_blank_leaf),
     TEST(an_old_copy_knows_its_later_messages),
+    TEST(who_comes_back_has_a_new_key),
     TEST(a_broken_joiner_is_refused_by_all_alike),
     TEST(a_joiner_that_breaks_a_subtree_cuts_off_that_subtree),
     TEST(a_joiner_supports_what_the_group_uses),
     TEST(who_is_outside_sends_only_what_it_may),
     TEST(nobody_stays_by_saying_that_it_leaves),
     TEST(a_group_that_has_ended_keeps_the_way_to_the_next),
+    TEST(who_is_removed_has_no_keys_of_the_group),
     TEST(a_group_follows_in_its_first_epoch),
     TEST(lists_that_break_a_rule_are_refused),
     TEST(a_joiner_takes_in_nothing_that_was_proposed),

@@ -69,7 +69,7 @@ static enum err open_secrets(struct joining *j)
 static enum err note_psk(struct joining *j, const struct psk_id *id)
 {
     TRY(psk_id_check(j->suite, id, id->usage));
-    if (id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION) {
+    if (psk_id_links(id)) {
         if (j->link.type != 0)
             return ERR_INVALID;
         j->link = *id;

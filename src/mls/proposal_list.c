@@ -231,11 +231,15 @@ static bool psk_same(const struct psk_id *a, const struct psk_id *b)
            bytes_equal(a->nonce, b->nonce);
 }
 
+bool psk_id_links(const struct psk_id *id)
+{
+    return id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION;
+}
+
 enum err psk_id_check(const struct suite *s, const struct psk_id *id,
                       enum psk_usage link)
 {
-    bool linked = id->type == PSK_RESUMPTION && id->usage != PSK_APPLICATION;
-    if (id->nonce.len != s->nh || (linked && id->usage != link))
+    if (id->nonce.len != s->nh || (psk_id_links(id) && id->usage != link))
         return ERR_INVALID;
     return OK;
 }
@@ -244,6 +248,7 @@ static enum err check_psks(const struct proposal_scope *scope,
                            const struct proposal_list *l)
 {
     size_t n = count_type(l, PROPOSAL_PSK);
+    size_t links = 0;
     if (n > MLS_PSKS_MAX)
         return ERR_LIMIT;
     for (size_t i = 0; n > 0 && i < l->count; i++) {
@@ -251,6 +256,9 @@ static enum err check_psks(const struct proposal_scope *scope,
         if (a->type != PROPOSAL_PSK)
             continue;
         TRY(psk_id_check(scope->suite, &a->psk, scope->link));
+        links += psk_id_links(&a->psk);
+        if (links > 1) /* a group follows from one other */
+            return ERR_INVALID;
         for (size_t k = 0; k < i; k++) {
             const struct proposal *b = &l->entries[k].proposal;
             if (b->type == PROPOSAL_PSK && psk_same(&a->psk, &b->psk))

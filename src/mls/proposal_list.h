@@ -84,6 +84,8 @@ struct changes {
     uint32_t replaced;
 };
 
+/* Whether a PSK binds to an older group: of usage reinit or branch. */
+bool psk_id_links(const struct psk_id *id);
 /* Checks a PSK by what stands in its id (section 8.4); `link` as above. */
 MUST_USE enum err psk_id_check(const struct suite *s, const struct psk_id *id,
                                enum psk_usage link);

@@ -33,6 +33,7 @@ struct fixture {
     struct sotto_buf private_key[PACKAGES], public_key[PACKAGES];
     struct key_package_private kp[PACKAGES];
     struct tree *tree;
+    enum psk_usage link; /* of the commit */
 };
 
 static void fixture_clear(struct fixture *f)
@@ -108,7 +109,7 @@ enum kind {
     REMOVE,        /* arg: the leaf */
     PSK,           /* arg: its letter */
     PSK_SHORT,     /* a nonce that is too short */
-    PSK_RESUME,    /* arg: the usage */
+    PSK_RESUME,    /* arg: the usage; sender: the epoch */
     REINIT,        /* arg: the version */
     EXTERNAL_INIT, /* */
     CONTEXT,       /* arg: a type of extension; 0: none */
@@ -212,6 +213,7 @@ static enum err psk_fill(struct proposal *p, const struct step *s,
     p->psk.type = PSK_RESUMPTION;
     p->psk.usage = s->arg;
     p->psk.group_id = GROUP;
+    p->psk.epoch = s->sender;
     return OK;
 }
 
@@ -310,6 +312,7 @@ static enum err apply(struct fixture *f, const struct step *steps,
                                    .group_id = GROUP,
                                    .committer = {committer, 0},
                                    .own = 1,
+                                   .link = f->link,
                                    .now = NOW};
     for (size_t i = 0; i < STEPS && steps[i].kind != NONE; i++)
         TRY(step_add(f, &steps[i], &scope.committer, &l));
@@ -469,6 +472,24 @@ static void a_regular_commit_keeps_each_rule(void)
     check_rows(regular, COUNT(regular), SENDER_MEMBER);
 }
 
+/* Of a group that follows from another (section 12.4.3.1). */
+static void a_group_follows_from_one_other(void)
+{
+    static const struct row rows[] = {
+        {"one", {RESUME(3)}, OK},
+        {"one of the other usage", {RESUME(2)}, ERR_INVALID},
+        {"one and other PSKs", {RESUME(3), RESUME(1), {PSK, 'a', 0, 0}}, OK},
+        {"two", {RESUME(3), {PSK_RESUME, 3, 0, 1}}, ERR_INVALID},
+    };
+    CLEANUP(fixture_clear) struct fixture f;
+    CHECK(fixture_open(&f));
+    f.link = PSK_BRANCH;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        CLEANUP(changes_clear) struct changes ch = {0};
+        CHECK_UINT(apply(&f, rows[i].steps, SENDER_MEMBER, &ch), rows[i].want);
+    }
+}
+
 static void an_external_commit_keeps_each_rule(void)
 {
     static const struct row rows[] = {
@@ -589,6 +610,7 @@ static void a_kind_of_sender_stores_in_a_byte(void)
 
 static const struct test tests[] = {
     TEST(a_regular_commit_keeps_each_rule),
+    TEST(a_group_follows_from_one_other),
     TEST(an_external_commit_keeps_each_rule),
     TEST(a_list_says_what_it_asks_of_the_commit),
     TEST(only_a_sender_looks_at_lifetimes),

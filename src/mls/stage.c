@@ -57,7 +57,6 @@ static enum err merge_path(const struct sotto_group *g,
 
     TRY(leaf_check_self(&at, &path->leaf));
     TRY(treekem_merge(c, s->next.tree, path, scope));
-    TRY(tree_check_leaf(s->next.tree, s->committer));
     TRY(leaf_check_credential(&at, &path->leaf));
     return s->external ? members_check(s->next.tree, extensions)
                        : replaced_leaf_check(s->next.tree, before, &path->leaf,
