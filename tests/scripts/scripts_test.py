@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What lint must find and what test-all must count. Prints TAP."""
+"""What lint and rfc-map must find and what test-all must count. Prints TAP."""
 import contextlib
 import glob
 import importlib.machinery
@@ -29,6 +29,7 @@ def load(name):
 
 lint = load("lint")
 test_all = load("test-all")
+rfc_map = load("rfc-map")
 
 # A row per fault: the check, the file it is planted in, and its text; the
 # second text is the nearest one that is allowed.
@@ -139,6 +140,78 @@ def test_all_counts_each_case_once():
         assert got == want, f"{result} {text!r}: {got}, not {want}"
 
 
+# A map of two rules, and the faults to plant in it: what is replaced, by what,
+# and what must be said.
+MAP = """## 7 Trees
+
+| rule | held by | shown by |
+| --- | --- | --- |
+| 7.1: leaves ascend | `leaf_read` `leaf_check` | `leaf_test/leaves_ascend` |
+| 7.2: the vectors are right | `leaf_read` | `mls_vectors/welcome` |
+| clocks are right | caller | caller |
+| 7.2: keys are new | `leaf_check` draws them | none: they are random |
+"""
+MAP_RULES = {"7": 1, "7.1": 1, "7.2": 2}
+MAP_FILES = {
+    "src/mls/leaf.c": "static enum err leaf_read(struct reader *r)\n{\n}\n"
+                      "enum err leaf_check(const struct leaf *l,\n"
+                      "                    int n)\n{\n    called(n);\n}\n",
+    "src/mls/leaf_test.c": "static void leaves_ascend(void) {}\n"
+                           "static void not_listed(void) {}\n"
+                           "    TEST(leaves_ascend),\n",
+    "tests/vectors/mls_x.c": '    {"welcome", "welcome", run},\n',
+}
+MAP_FAULTS = [
+    ("`leaf_check` |", "`leaf_write` |", ":5: no function leaf_write"),
+    ("`leaf_check` |", "`called` |", ":5: no function called"),
+    ("leaf_test/leaves_ascend", "leaf_test/leaves", ":5: no test leaf_test/l"),
+    ("leaf_test/leaves_ascend", "leaf_test/not_listed", ":5: no test"),
+    ("leaf_test/leaves_ascend", "other_test/leaves_ascend", ":5: no test"),
+    ("mls_vectors/welcome", "mls_vectors/none", ":6: no test mls_vectors/none"),
+    ("| `mls_vectors/welcome` |", "| |", ":6: three cells, none empty"),
+    ("| `mls_vectors/welcome` |", "|", ":6: three cells, none empty"),
+    ("| none: they are random |", "| none |", ":8: no test, and no reason"),
+    ("`leaf_check` draws them", "none", ":8: no function, and no reason"),
+    ("| caller | caller |", "| none | none |", ":7: no function, and no rea"),
+    (MAP.splitlines()[4] + "\n", "", ": section 7.1 has 0 rules, not 1"),
+    (MAP.splitlines()[7], "", ": section 7.2 has 1 rules, not 2"),
+    (MAP.splitlines()[6] + "\n", "", ": section 7 has 0 rules, not 1"),
+    ("| 7.1: leaves", "| 7.9: leaves", ":5: section 7.9 is none of RULES"),
+    (MAP, "", ": section 7.2 has 0 rules, not 2"),
+]
+
+
+def map_says(text):
+    """What rfc-map prints of a tree with that map, and its status."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in {**MAP_FILES, rfc_map.DOC: text}.items():
+            full = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "w", encoding="utf-8") as f:
+                f.write(content)
+        out = io.StringIO()
+        rfc_map.ROOT, rfc_map.RULES = folder, MAP_RULES
+        with contextlib.redirect_stdout(out):
+            status = rfc_map.main()
+        return out.getvalue(), status
+
+
+def rfc_map_finds_each_planted_fault():
+    said, status = map_says(MAP)
+    assert (said, status) == ("", 0), said
+    for old, new, want in MAP_FAULTS:
+        assert MAP.count(old) == 1, old
+        said, status = map_says(MAP.replace(old, new))
+        assert status == 1 and rfc_map.DOC + want in said, \
+            f"{old!r}, {new!r}: {status}, {said!r}"
+
+
+def rfc_map_is_content_with_the_map_that_we_have():
+    done = subprocess.run([os.path.join(ROOT, "scripts", "rfc-map")],
+                          check=False, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, b""), done
+
+
 def snapshot(folder):
     return [(path, st.st_mtime_ns, st.st_size)
             for path in sorted(glob.glob(folder + "/**", recursive=True))
@@ -167,7 +240,8 @@ def deps_does_nothing_when_nothing_is_missing():
 
 
 TESTS = [lint_finds_each_planted_fault, lint_allows_the_nearest_right_text,
-         test_all_counts_each_case_once,
+         test_all_counts_each_case_once, rfc_map_finds_each_planted_fault,
+         rfc_map_is_content_with_the_map_that_we_have,
          deps_does_nothing_when_nothing_is_missing]
 
 
