@@ -247,7 +247,7 @@ struct sotto_extension_list {
 
 /* What a client says about itself. Capabilities are computed: all suites of
  * the library, the credential types (basic, and X.509 as said above), the
- * extension types of `extensions`, and the lists below. A type used in a
+ * types of both lists of extensions, and the lists below. A type used in a
  * GroupContext, or a proposal type beyond those of RFC 9420, must be listed by
  * every member (RFC 9420, section 7.2). */
 struct sotto_identity {
@@ -260,7 +260,8 @@ struct sotto_identity {
     struct sotto_bytes signature_private;
     struct sotto_bytes signature_public;
     struct sotto_extension_list extensions; /* of the leaf */
-    const uint16_t *extension_types;        /* also supported */
+    struct sotto_extension_list key_package_extensions;
+    const uint16_t *extension_types; /* also supported */
     size_t extension_type_count;
     const uint16_t *proposal_types; /* SOTTO_PROPOSAL_APP_EPHEMERAL, … */
     size_t proposal_type_count;
@@ -277,8 +278,10 @@ struct sotto_identity {
 };
 
 /* Proposal types to list as capabilities. */
-#define SOTTO_PROPOSAL_APP_EPHEMERAL 0x0009U /* draft-ietf-mls-extensions */
-#define SOTTO_PROPOSAL_SELF_REMOVE   0x000aU /* the same */
+/* of draft-ietf-mls-extensions */
+#define SOTTO_PROPOSAL_APP_DATA_UPDATE 0x0008U
+#define SOTTO_PROPOSAL_APP_EPHEMERAL   0x0009U
+#define SOTTO_PROPOSAL_SELF_REMOVE     0x000aU
 
 /* What a leaf lists that its owner supports (RFC 9420, section 7.2): lists of
  * 16-bit code points, GREASE included. */
@@ -331,6 +334,7 @@ struct sotto_key_package {
     uint16_t suite;
     bool last_resort;
     struct sotto_leaf leaf;
+    struct sotto_bytes extensions; /* of the KeyPackage, encoded */
     struct sotto_ref ref;
 };
 
@@ -437,6 +441,8 @@ struct sotto_external_join {
     struct sotto_group_list groups; /* found in these */
     const struct sotto_app_proposal *app_proposals;
     size_t app_proposal_count;
+    const struct sotto_app_data_update *app_data;
+    size_t app_data_count;
     const struct sotto_bytes *self_removes; /* PublicMessages of this epoch, of
                                                members that leave: such a
                                                proposal of each */
@@ -543,6 +549,19 @@ struct sotto_app_proposal {
     struct sotto_bytes data;
 };
 
+/* An AppDataUpdate of draft-ietf-mls-extensions, for which see
+ * sotto/mls_components.h: it changes the data of a
+ * component in the GroupContext, without a path. A commit has several updates
+ * of a component, or removes it once, where it has data. All members list
+ * SOTTO_PROPOSAL_APP_DATA_UPDATE and SOTTO_EXTENSION_APP_DATA_DICTIONARY; where
+ * the group requires the former (RFC 9420, section 11.1), nothing else changes
+ * the dictionary, and new GroupContext extensions repeat it as it is. */
+struct sotto_app_data_update {
+    uint16_t component;
+    bool remove;
+    struct sotto_bytes update; /* sotto_component_logic says what it means */
+};
+
 /* A replacement of one's own leaf's data; what is empty stays. */
 struct sotto_leaf_change {
     const struct sotto_extension_list *extensions;
@@ -569,6 +588,8 @@ struct sotto_commit {
                                                       all of them; NULL: keep */
     const struct sotto_app_proposal *app_proposals;
     size_t app_proposal_count;
+    const struct sotto_app_data_update *app_data;
+    size_t app_data_count;
     const struct sotto_bytes *psks; /* ids of offered external PSKs */
     size_t psk_count;
     const struct sotto_resumption *resumptions; /* PSKs too */
@@ -631,6 +652,7 @@ enum sotto_proposal_kind {
     SOTTO_PROPOSE_SELF_REMOVE, /* to leave, at the next commit of another; as
                                   a PublicMessage, where all members support
                                   SOTTO_PROPOSAL_SELF_REMOVE */
+    SOTTO_PROPOSE_APP_DATA,
 };
 
 struct sotto_proposal {
@@ -641,6 +663,7 @@ struct sotto_proposal {
     uint32_t leaf;                          /* remove */
     struct sotto_extension_list extensions;
     struct sotto_app_proposal app;
+    struct sotto_app_data_update app_data;
     struct sotto_bytes psk_id;
     struct sotto_resumption resumption;
     const struct sotto_reinit *reinit;
@@ -696,7 +719,8 @@ struct sotto_outsider {
 };
 
 /* Makes a proposal from outside. Of the kinds, an external sender may use add,
- * remove, extensions, app, PSK, resumption (that names its group) and reinit; a
+ * remove, extensions, app, app data, PSK, resumption (that names its group) and
+ * reinit; a
  * new member, add. What depends on the group's state is not checked, since the
  * author need not know it. */
 SOTTO_API SOTTO_MUST_USE enum sotto_err
@@ -796,7 +820,10 @@ enum sotto_change_kind {
     SOTTO_CHANGE_PSK,        /* data: the external PSK's id */
     SOTTO_CHANGE_RESUMPTION, /* data: the group_id; epoch */
     SOTTO_CHANGE_REINIT,     /* reinit: the group ends */
-    SOTTO_CHANGE_EXTERNAL_INIT, /* leaf, after: who joins by this commit */
+    SOTTO_CHANGE_EXTERNAL_INIT,   /* leaf, after: who joins by this commit */
+    SOTTO_CHANGE_APP_DATA_UPDATE, /* component, data: the update; what it makes
+                                     of the data, sotto_staged_extensions() */
+    SOTTO_CHANGE_APP_DATA_REMOVE, /* component */
 };
 
 /* A ReInit as others see it. */

@@ -204,6 +204,8 @@ static enum err judge_change(struct client *c, struct conv *cv,
     case SOTTO_CHANGE_RESUMPTION:
     case SOTTO_CHANGE_REINIT:
     case SOTTO_CHANGE_EXTERNAL_INIT:
+    case SOTTO_CHANGE_APP_DATA_UPDATE:
+    case SOTTO_CHANGE_APP_DATA_REMOVE:
         break;
     }
     fault(p, "a kind of proposal that conversations do not use");

@@ -27,7 +27,8 @@ SAME(SENDER_EXTERNAL);
 SAME(SENDER_NEW_MEMBER_PROPOSAL);
 SAME(SENDER_NEW_MEMBER_COMMIT);
 _Static_assert(SOTTO_EXTENSIONS_MAX == MLS_EXTENSIONS_MAX, "one limit");
-_Static_assert(SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL &&
+_Static_assert(SOTTO_PROPOSAL_APP_DATA_UPDATE == PROPOSAL_APP_DATA_UPDATE &&
+                   SOTTO_PROPOSAL_APP_EPHEMERAL == PROPOSAL_APP_EPHEMERAL &&
                    SOTTO_PROPOSAL_SELF_REMOVE == PROPOSAL_SELF_REMOVE,
                "the same code points");
 _Static_assert(SOTTO_CREDENTIAL_BASIC == CREDENTIAL_BASIC &&
@@ -242,6 +243,15 @@ static bool bad_apps(const struct sotto_app_proposal *items, size_t count)
     return wrong;
 }
 
+static bool bad_app_data(const struct sotto_app_data_update *items,
+                         size_t count)
+{
+    bool wrong = items == NULL && count > 0;
+    for (size_t i = 0; !wrong && i < count; i++)
+        wrong = bad(items[i].update);
+    return wrong;
+}
+
 static bool bad_identity(const struct sotto_identity *id)
 {
     return id == NULL || bad(id->identity) ||
@@ -249,6 +259,7 @@ static bool bad_identity(const struct sotto_identity *id)
            (id->identity.len > 0 && id->certificate_count > 0) ||
            id->signature_private.len == 0 || bad(id->signature_private) ||
            bad(id->signature_public) || bad_extensions(id->extensions) ||
+           bad_extensions(id->key_package_extensions) ||
            (id->extension_types == NULL && id->extension_type_count > 0) ||
            (id->proposal_types == NULL && id->proposal_type_count > 0) ||
            (id->credential_types == NULL && id->credential_type_count > 0);
@@ -289,8 +300,8 @@ static enum err key_package_inspect(struct sotto_mls *mls, struct bytes message,
     TRY(key_package_check(mls, s, &kp));
     TRY(key_package_ref(mls->crypto, s, kp.raw, &ref));
     out->suite = kp.cipher_suite;
-    out->last_resort =
-        extensions_find(kp.extensions, EXTENSION_LAST_RESORT, NULL);
+    out->last_resort = key_package_last_resort(&kp);
+    out->extensions = bytes_out(kp.extensions);
     out->leaf = leaf_out(&kp.leaf);
     digest_out(&ref, &out->ref);
     return OK;
@@ -415,6 +426,7 @@ static bool bad_external_join(const struct sotto_external_join *join)
            bad_resumptions(join->resumptions, join->resumption_count) ||
            bad_groups(join->groups) ||
            bad_apps(join->app_proposals, join->app_proposal_count) ||
+           bad_app_data(join->app_data, join->app_data_count) ||
            bad_list(join->self_removes, join->self_remove_count);
 }
 
@@ -631,6 +643,7 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
         bad_list(commit->adds, commit->add_count) ||
         (commit->removes == NULL && commit->remove_count > 0) ||
         bad_apps(commit->app_proposals, commit->app_proposal_count) ||
+        bad_app_data(commit->app_data, commit->app_data_count) ||
         bad_list(commit->psks, commit->psk_count) ||
         bad_resumptions(commit->resumptions, commit->resumption_count) ||
         (commit->refs == NULL && commit->ref_count > 0) ||
@@ -663,8 +676,9 @@ void sotto_group_drop_pending(struct sotto_group *group)
 static bool bad_proposal(const struct sotto_proposal *p)
 {
     return p == NULL || bad(p->key_package) || bad(p->authenticated_data) ||
-           bad(p->app.data) || bad(p->psk_id) || bad(p->resumption.group_id) ||
-           bad_change(p->change) || bad_extensions(p->extensions) ||
+           bad(p->app.data) || bad(p->app_data.update) || bad(p->psk_id) ||
+           bad(p->resumption.group_id) || bad_change(p->change) ||
+           bad_extensions(p->extensions) ||
            (p->kind == SOTTO_PROPOSE_REINIT && bad_reinit(p->reinit));
 }
 
@@ -810,6 +824,13 @@ static void change_of(const struct sotto_staged *s,
         out->kind = SOTTO_CHANGE_APP;
         out->component = p->app_ephemeral.component_id;
         out->data = bytes_out(p->app_ephemeral.data);
+        break;
+    case PROPOSAL_APP_DATA_UPDATE:
+        out->kind = p->app_data_update.op == APP_DATA_REMOVE
+                        ? SOTTO_CHANGE_APP_DATA_REMOVE
+                        : SOTTO_CHANGE_APP_DATA_UPDATE;
+        out->component = p->app_data_update.component_id;
+        out->data = bytes_out(p->app_data_update.update);
         break;
     case PROPOSAL_PSK:
         psk_change(&p->psk, out);

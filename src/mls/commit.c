@@ -152,6 +152,12 @@ static enum err take_asked(const struct sotto_group *g, struct draft *d)
                               bytes_in(ask->app_proposals[i].data)}};
         TRY(draft_take(d, &p));
     }
+    for (size_t i = 0; i < ask->app_data_count; i++) {
+        struct proposal p = {.type = PROPOSAL_APP_DATA_UPDATE,
+                             .app_data_update =
+                                 app_data_update_of(&ask->app_data[i])};
+        TRY(draft_take(d, &p));
+    }
     return OK;
 }
 
@@ -468,7 +474,8 @@ static enum err take_removes(const struct sotto_group *g, struct draft *d,
 
 /* "A Remove is preferred to an Update, and the newest Update to older ones"
  * (section 12.2), and a SelfRemove to both; removes go first so that an Add of
- * the same client fits. */
+ * the same client fits. Updates of components go last, the oldest first: they
+ * are applied in the order of the commit. */
 static enum err take_cached(const struct sotto_group *g, struct draft *d)
 {
     CLEANUP(picks_clear) struct picks picks = {0};
@@ -489,8 +496,12 @@ static enum err take_cached(const struct sotto_group *g, struct draft *d)
     try_type(g, &picks, PROPOSAL_REMOVE);
     for (size_t i = picks.count; i-- > 0;)
         if (!cached_is(&g->proposals[i], PROPOSAL_SELF_REMOVE) &&
-            !cached_is(&g->proposals[i], PROPOSAL_REMOVE))
+            !cached_is(&g->proposals[i], PROPOSAL_REMOVE) &&
+            !cached_is(&g->proposals[i], PROPOSAL_APP_DATA_UPDATE))
             try_later(g, &picks, i);
+    TRY(pick_runs(g, d, &picks));
+    picks.tries = 0;
+    try_type(g, &picks, PROPOSAL_APP_DATA_UPDATE);
     return pick_runs(g, d, &picks);
 }
 

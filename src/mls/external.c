@@ -198,6 +198,8 @@ enum err group_join_external(struct sotto_mls *mls,
                                .remove_count = join->resync ? 1 : 0,
                                .app_proposals = join->app_proposals,
                                .app_proposal_count = join->app_proposal_count,
+                               .app_data = join->app_data,
+                               .app_data_count = join->app_data_count,
                                .authenticated_data = join->authenticated_data,
                                .public_message = true};
     TRY(commit(&j, &ask, out_message));

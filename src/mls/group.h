@@ -177,6 +177,8 @@ struct proposal_case {
 MUST_USE enum err proposal_fill(const struct proposal_case *at,
                                 const struct sotto_proposal *p,
                                 struct buf *scratch, struct proposal *out);
+struct app_data_update
+app_data_update_of(const struct sotto_app_data_update *u);
 MUST_USE enum err reinit_fill(const struct sotto_reinit *from,
                               struct buf *scratch, struct reinit *out);
 MUST_USE enum err group_propose(struct sotto_group *g,

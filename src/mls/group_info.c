@@ -2,6 +2,7 @@
 #include "mls/group_info.h"
 
 #include "crypto/kem.h"
+#include "mls/app_data.h"
 #include "mls/key_package.h"
 #include "mls/workers.h"
 
@@ -145,6 +146,7 @@ static enum err check_tree(const struct info_case *at, struct tree *t)
                    &(struct job){verify_leaves, &leaves, tree_leaves(t)}));
     for (uint32_t i = 0; tree_next_member(t, i, &leaf); i = leaf + 1)
         TRY(check_leaf(at, tree_leaf(t, leaf)));
+    TRY(app_data_check(at->info->extensions));
     TRY(group_extensions_check(at->mls, at->suite, (struct bytes){0},
                                gc->extensions));
     return members_check(t, gc->extensions);

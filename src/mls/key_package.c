@@ -2,6 +2,7 @@
 #include "mls/key_package.h"
 
 #include "crypto/kem.h"
+#include "mls/app_data.h"
 #include "mls/messages.h"
 
 #define PRIVATE_VERSION 1U /* of the stored form */
@@ -115,6 +116,9 @@ static enum err extension_types_encode(const struct sotto_identity *id,
         type_add(&w, id->extensions.items[i].type, extension_type_default);
     for (size_t i = 0; i < id->extension_type_count; i++)
         type_add(&w, id->extension_types[i], extension_type_default);
+    for (size_t i = 0; i < id->key_package_extensions.count; i++)
+        type_add(&w, id->key_package_extensions.items[i].type,
+                 extension_type_default);
     if (id->last_resort)
         type_add(&w, EXTENSION_LAST_RESORT, extension_type_default);
     return writer_finish(&w);
@@ -349,7 +353,7 @@ enum err key_package_make(struct sotto_mls *mls,
     struct key_package_private p = private_new(s);
     CLEANUP(buf_clear) struct buf leaf = buf_new(MLS_LEAF_MAX);
     CLEANUP(buf_clear) struct buf init_public = buf_new(KEM_PUBLIC_MAX);
-    CLEANUP(buf_clear) struct buf extensions = buf_new(LIST_MAX);
+    CLEANUP(buf_clear) struct buf extensions = buf_new(MLS_LEAF_MAX);
     struct key_package kp = {.version = MLS_VERSION_10,
                              .cipher_suite = (uint16_t)s->id};
 
@@ -357,8 +361,10 @@ enum err key_package_make(struct sotto_mls *mls,
     TRY(leaf_of_identity(mls, id, &p, &leaf));
     TRY(kem_generate(mls->crypto, s->kem, &mls->random, &p.init_key,
                      &init_public));
+    TRY(extension_list_encode(id->key_package_extensions, &extensions));
     struct writer w = writer_to(&extensions);
-    if (id->last_resort)
+    if (id->last_resort &&
+        !extensions_find(buf_bytes(&extensions), EXTENSION_LAST_RESORT, NULL))
         extension_write(&w, &(struct extension){.type = EXTENSION_LAST_RESORT});
     TRY(writer_finish(&w));
 
@@ -413,6 +419,14 @@ enum err key_package_private_read(struct bytes encoded,
         return ERR_INVALID;
     private_move(&p, out);
     return OK;
+}
+
+bool key_package_last_resort(const struct key_package *kp)
+{
+    struct bytes data = {0};
+    return extensions_find(kp->extensions, EXTENSION_LAST_RESORT, NULL) ||
+           app_data_find_in(kp->extensions, COMPONENT_LAST_RESORT_KEY_PACKAGE,
+                            &data);
 }
 
 enum err key_package_message_read(struct bytes message, struct key_package *out)

@@ -60,6 +60,9 @@ void key_package_private_write(struct writer *w,
 MUST_USE enum err key_package_private_read(struct bytes encoded,
                                            struct key_package_private *out);
 
+/* Whether a KeyPackage says that it may be used twice: by an extension, as in
+ * older drafts of mls-extensions, or by a component, as in the newest. */
+bool key_package_last_resort(const struct key_package *kp);
 /* Reads an MLSMessage that holds a KeyPackage. */
 MUST_USE enum err key_package_message_read(struct bytes message,
                                            struct key_package *out);

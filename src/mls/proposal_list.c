@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mls/proposal_list.h"
+#include "mls/app_data.h"
 #include "mls/workers.h"
 
 #include "base/mem.h"
@@ -122,6 +123,7 @@ enum err proposal_list_read(struct reader *r, struct proposal_list *l)
 void changes_clear(struct changes *ch)
 {
     mem_free(ch->added, ch->added_cap * sizeof(*ch->added));
+    buf_clear(&ch->rewritten);
     *ch = (struct changes){0};
 }
 
@@ -157,6 +159,8 @@ static const struct proposal_rule {
     {PROPOSAL_GROUP_CONTEXT_EXTENSIONS,
      FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | NEEDS_PATH},
     /* draft-ietf-mls-extensions */
+    {PROPOSAL_APP_DATA_UPDATE,
+     FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | IN_EXTERNAL},
     {PROPOSAL_APP_EPHEMERAL,
      FROM_MEMBER | FROM_EXTERNAL | IN_REGULAR | IN_EXTERNAL},
     {PROPOSAL_SELF_REMOVE,
@@ -303,6 +307,10 @@ static enum err check_entry(const struct proposal_scope *scope,
                        e->proposal.remove == scope->committer.index
                    ? ERR_INVALID
                    : OK;
+    case PROPOSAL_GROUP_CONTEXT_EXTENSIONS:
+        return app_data_left_alone(scope->extensions, e->proposal.extensions)
+                   ? OK
+                   : ERR_INVALID;
     case PROPOSAL_REINIT: /* section 12.1.5 */
         return e->proposal.reinit.version < MLS_VERSION_10 ? ERR_INVALID : OK;
     default: /* a type may be no enumerator */
@@ -485,6 +493,39 @@ static enum err note_changes(const struct proposal_scope *scope,
     return OK;
 }
 
+static enum err apply_steps(const struct proposal_scope *scope,
+                            const struct proposal_list *l,
+                            struct app_data_step *steps, struct changes *ch)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->count; i++)
+        if (l->entries[i].proposal.type == PROPOSAL_APP_DATA_UPDATE)
+            steps[n++] = (struct app_data_step){
+                &l->entries[i].proposal.app_data_update, i};
+    ch->rewritten = buf_new(MLS_MESSAGE_MAX);
+    TRY(app_data_apply(scope->mls, steps, n, ch->extensions, &ch->rewritten));
+    ch->extensions = buf_bytes(&ch->rewritten);
+    return OK;
+}
+
+/* "AppDataUpdate proposals are processed after any default proposals", so that
+ * extensions which come with them are changed too. */
+static enum err apply_app_data(const struct proposal_scope *scope,
+                               const struct proposal_list *l,
+                               struct changes *ch)
+{
+    size_t room =
+        count_type(l, PROPOSAL_APP_DATA_UPDATE) * sizeof(struct app_data_step);
+    if (room == 0)
+        return OK;
+    struct app_data_step *steps = mem_alloc(room);
+    if (steps == NULL)
+        return ERR_NOMEM;
+    enum err err = apply_steps(scope, l, steps, ch);
+    mem_free(steps, room);
+    return err;
+}
+
 enum err proposals_apply(const struct proposal_scope *scope,
                          struct proposal_list *l, struct tree *fork,
                          struct changes *out)
@@ -503,6 +544,7 @@ enum err proposals_apply(const struct proposal_scope *scope,
         qsort(ch.added, ch.added_count, sizeof(*ch.added), leaf_order);
     TRY(check_leaves(l, fork));
     TRY(check_support(l, fork, changes_added(&ch)));
+    TRY(apply_app_data(scope, l, &ch));
     TRY(group_extensions_check(scope->mls, scope->suite, scope->extensions,
                                ch.extensions));
     if (l->count > 0)

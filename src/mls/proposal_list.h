@@ -74,7 +74,8 @@ struct changes {
     size_t added_count;
     size_t added_cap;
     struct bytes extensions; /* of the new GroupContext */
-    bool path_required;      /* section 12.4 */
+    struct buf rewritten; /* what they borrow from, if AppDataUpdates are in */
+    bool path_required;   /* section 12.4 */
     bool removes_own;
     bool updates_own;
     bool ends_group; /* a ReInit: the list has nothing else */

@@ -54,8 +54,9 @@ static struct sotto_bytes view(const struct sotto_buf *b)
 
 static enum err package(struct fixture *f, size_t i)
 {
-    static const uint16_t extensions[] = {EXT};
+    static const uint16_t extensions[] = {EXT, EXTENSION_APP_DATA_DICTIONARY};
     static const uint16_t proposals[] = {PROPOSAL_APP_EPHEMERAL,
+                                         PROPOSAL_APP_DATA_UPDATE,
                                          PROPOSAL_SELF_REMOVE, 0xf123};
     size_t key = i == TWIN ? 1 : i;
     if (i != TWIN && sotto_mls_signature_keygen(f->mls, SUITE_X25519_AES128,
@@ -84,6 +85,8 @@ static bool fixture_open(struct fixture *f)
             SOTTO_OK ||
         tree_create(suite_find(SUITE_X25519_AES128), &f->tree) != OK)
         return false;
+    sotto_mls_set_component_logic(
+        f->mls, (struct sotto_component_logic){sotto_component_replace, NULL});
     for (size_t i = 0; i < PACKAGES; i++) {
         uint32_t leaf = 0;
         if (package(f, i) != OK)
@@ -116,10 +119,12 @@ enum kind {
     REQUIRE,       /* arg: a required extension type */
     REQUIRE_PROPOSAL,
     REQUIRE_CREDENTIAL,
-    SENDERS, /* arg: bytes of the key of an external sender */
-    APP,     /* */
-    LEAVE,   /* SelfRemove */
-    UNKNOWN, /* arg: its type */
+    SENDERS,  /* arg: bytes of the key of an external sender */
+    APP,      /* */
+    APP_DATA, /* arg: what it sets */
+    APP_GONE, /* arg: what it removes */
+    LEAVE,    /* SelfRemove */
+    UNKNOWN,  /* arg: its type */
 };
 
 struct step {
@@ -272,6 +277,13 @@ static enum err step_fill(struct fixture *f, const struct step *s,
     case APP:
         p->type = PROPOSAL_APP_EPHEMERAL;
         p->app_ephemeral = (struct app_ephemeral){7, LIT("data")};
+        return OK;
+    case APP_DATA:
+    case APP_GONE:
+        p->type = PROPOSAL_APP_DATA_UPDATE;
+        p->app_data_update.component_id = s->arg;
+        p->app_data_update.op =
+            s->kind == APP_DATA ? APP_DATA_UPDATE : APP_DATA_REMOVE;
         return OK;
     case LEAVE:
         p->type = PROPOSAL_SELF_REMOVE;
@@ -448,6 +460,30 @@ static const struct row regular[] = {
     {"an ExternalInit", {{EXTERNAL_INIT, 0, 0, 0}}, ERR_INVALID},
     {"a type that we do not know", {{UNKNOWN, 0xf123, 0, 0}}, ERR_INVALID},
     {"GREASE", {{UNKNOWN, 0x1a1a, 0, 0}}, ERR_INVALID},
+    {"data of two components, by a server too",
+     {{APP_DATA, 0x8002, 0, 0}, {APP_DATA, 0x8001, SERVER}, {REMOVE, 3, 0, 0}},
+     OK},
+    {"data of a component, twice",
+     {{APP_DATA, 0x8001, 0, 0}, {APP_DATA, 0x8001, BY(2)}, {REMOVE, 3, 0, 0}},
+     OK},
+    {"data by a new member",
+     {{APP_DATA, 0x8001, JOINER}, {REMOVE, 3, 0, 0}},
+     ERR_INVALID},
+    {"a removal of data that is not there",
+     {{APP_GONE, 0x8001, 0, 0}, {REMOVE, 3, 0, 0}},
+     ERR_INVALID},
+    {"data that is set and removed",
+     {{APP_DATA, 0x8001, 0, 0}, {APP_GONE, 0x8001, 0, 0}, {REMOVE, 3, 0, 0}},
+     ERR_INVALID},
+    {"data that is no list of components",
+     {{APP_DATA, 0x0001, 0, 0}, {REMOVE, 3, 0, 0}},
+     ERR_MALFORMED},
+    {"data that one member knows nothing of",
+     {{APP_DATA, 0x8001, 0, 0}},
+     ERR_INVALID},
+    {"data that one added knows nothing of",
+     {{APP_DATA, 0x8001, 0, 0}, {REMOVE, 3, 0, 0}, {ADD, STRANGE, 0, 0}},
+     ERR_INVALID},
     {"a type that one does not list", {{APP, 0, 0, 0}}, ERR_INVALID},
     {"the same, and that one goes", {{APP, 0, 0, 0}, {REMOVE, 3, 0, 0}}, OK},
     {"the same, and one comes who does not list it",
@@ -499,6 +535,9 @@ static void an_external_commit_keeps_each_rule(void)
         {"PSKs", {INIT, {PSK, 'a', 0, 0}, RESUME(1)}, OK},
         {"a SelfRemove", {INIT, {LEAVE, 0, BY(0)}, {REMOVE, 3, 0, 0}}, OK},
         {"application data", {INIT, {APP, 0, 0, 0}, {REMOVE, 3, 0, 0}}, OK},
+        {"data of a component",
+         {INIT, {APP_DATA, 0x8001, 0, 0}, {REMOVE, 3, 0, 0}},
+         OK},
 
         {"nothing", {{0}}, ERR_INVALID},
         {"no ExternalInit", {{REMOVE, 2, 0, 0}}, ERR_INVALID},

@@ -3,6 +3,7 @@
 #include "mls/group.h"
 
 #include "crypto/kem.h"
+#include "mls/app_data.h"
 #ifdef MLS_EVIL
 #include "mls/evil.h"
 #endif
@@ -142,6 +143,13 @@ enum err reinit_fill(const struct sotto_reinit *from, struct buf *scratch,
     return OK;
 }
 
+struct app_data_update app_data_update_of(const struct sotto_app_data_update *u)
+{
+    return (struct app_data_update){
+        u->component, u->remove ? APP_DATA_REMOVE : APP_DATA_UPDATE,
+        u->remove ? (struct bytes){0} : bytes_in(u->update)};
+}
+
 enum err proposal_fill(const struct proposal_case *at,
                        const struct sotto_proposal *p, struct buf *scratch,
                        struct proposal *out)
@@ -167,6 +175,10 @@ enum err proposal_fill(const struct proposal_case *at,
         out->app_ephemeral =
             (struct app_ephemeral){p->app.component, bytes_in(p->app.data)};
         return OK;
+    case SOTTO_PROPOSE_APP_DATA:
+        out->type = PROPOSAL_APP_DATA_UPDATE;
+        out->app_data_update = app_data_update_of(&p->app_data);
+        return OK;
     case SOTTO_PROPOSE_SELF_REMOVE:
         out->type = PROPOSAL_SELF_REMOVE;
         return OK;
@@ -191,9 +203,12 @@ static enum err check_in_group(const struct sotto_group *g,
     case PROPOSAL_REMOVE:
         return tree_leaf(e->tree, p->remove) != NULL ? OK : ERR_NOTFOUND;
     case PROPOSAL_GROUP_CONTEXT_EXTENSIONS:
+        if (!app_data_left_alone(e->fields.extensions, p->extensions))
+            return ERR_INVALID;
         TRY(group_extensions_check(g->mls, e->suite, e->fields.extensions,
                                    p->extensions));
         return members_check(e->tree, p->extensions);
+    case PROPOSAL_APP_DATA_UPDATE:
     case PROPOSAL_SELF_REMOVE:
         return members_check_proposal(e->tree, p->type, (struct leaf_set){0});
     default: /* a type may be no enumerator */

@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "crypto/crypto.h"
 #include "crypto/hash.h"
-#include "sotto/mls.h"
+#include "sotto/mls_components.h"
 
 #include <string.h>
 
@@ -17,6 +17,7 @@ struct sotto_mls {
     struct crypto *crypto;
     struct random random;
     struct sotto_credential_check credential_check;
+    struct sotto_component_logic component_logic;
     struct sotto_workers workers;
     struct crypto *worker_crypto[SOTTO_WORKERS_MAX]; /* one for each part */
 };

@@ -3,6 +3,7 @@
 
 #include "crypto/kem.h"
 #include "crypto/sign.h"
+#include "mls/app_data.h"
 
 #define CREDENTIAL_TYPES_MAX 16U /* in use at once in one group */
 #define EXTERNAL_SENDERS_MAX 256U
@@ -49,6 +50,7 @@ enum err leaf_check_self(const struct leaf_case *at,
               supports_extensions(leaf, leaf->extensions, u16_list_has);
     if (!ok)
         return ERR_INVALID;
+    TRY(app_data_check(leaf->extensions));
     return credential_check_key(at->suite, &leaf->credential,
                                 leaf->signature_key);
 }
@@ -128,6 +130,7 @@ enum err group_extensions_check(const struct sotto_mls *mls,
 {
     struct bytes old_senders = {0};
     struct bytes senders = {0};
+    TRY(app_data_check(extensions));
     if (!extensions_find(extensions, EXTENSION_EXTERNAL_SENDERS, &senders))
         return OK;
     if (extensions_find(before, EXTENSION_EXTERNAL_SENDERS, &old_senders) &&
@@ -142,7 +145,8 @@ enum err leaf_check_group(const struct leaf_node *leaf,
     struct bytes data = {0};
     struct required_capabilities rc = {0};
 
-    if (!supports_extensions(leaf, group_extensions, capability_has))
+    if (!supports_extensions(leaf, group_extensions, capability_has) ||
+        !app_data_supported(leaf->extensions, group_extensions))
         return ERR_INVALID;
     if (!extensions_find(group_extensions, EXTENSION_REQUIRED_CAPABILITIES,
                          &data))
@@ -168,6 +172,7 @@ enum err key_package_verify(struct crypto *c, const struct suite *s,
     if (kp->version != MLS_VERSION_10 || kp->cipher_suite != s->id ||
         bytes_equal(kp->init_key, kp->leaf.encryption_key))
         return ERR_INVALID;
+    TRY(app_data_check(kp->extensions));
     TRY(leaf_check_self(&at, &kp->leaf));
     TRY(kem_check(c, s->kem, kp->init_key));
     TRY(kem_check(c, s->kem, kp->leaf.encryption_key));

@@ -40,7 +40,8 @@ MUST_USE enum err leaf_check_group(const struct leaf_node *leaf,
                                    struct bytes group_extensions);
 
 /* Checks the content of a GroupContext's extensions, if they are not the same
- * as `before`: external senders have to pass the credential check. */
+ * as `before`: external senders have to pass the credential check; and the
+ * dictionary of components, in any case. */
 MUST_USE enum err group_extensions_check(const struct sotto_mls *mls,
                                          const struct suite *s,
                                          struct bytes before,

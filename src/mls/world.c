@@ -132,7 +132,12 @@ struct sotto_identity world_identity(const struct world *w, size_t i)
     const struct member *m = &w->member[i];
     static const uint16_t extensions[] = {WORLD_EXT};
     static const uint16_t proposals[] = {SOTTO_PROPOSAL_APP_EPHEMERAL,
-                                         SOTTO_PROPOSAL_SELF_REMOVE};
+                                         SOTTO_PROPOSAL_SELF_REMOVE,
+                                         SOTTO_PROPOSAL_APP_DATA_UPDATE};
+    /* app_components: the component of the world */
+    static const uint8_t supported[] = {6, 0, 1, 3, 2, 0x80, 0x01};
+    static const struct sotto_extension dictionary = {
+        SOTTO_EXTENSION_APP_DATA_DICTIONARY, {supported, sizeof(supported)}};
     return (struct sotto_identity){
         .suite = w->suite,
         .identity = {&m->name, 1},
@@ -141,7 +146,8 @@ struct sotto_identity world_identity(const struct world *w, size_t i)
         .extension_types = extensions,
         .extension_type_count = 1,
         .proposal_types = proposals,
-        .proposal_type_count = 2,
+        .proposal_type_count = w->app_data ? 3 : 2,
+        .extensions = {&dictionary, w->app_data ? 1 : 0},
         .not_before = 1000,
         .not_after = 2000,
         .grease = w->grease};

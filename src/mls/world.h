@@ -6,11 +6,12 @@
 #pragma once
 
 #include "crypto/entropy.h"
-#include "sotto/mls.h"
+#include "sotto/mls_components.h"
 
-#define WORLD_MAX   40U
-#define RECORDS_MAX 512U
-#define WORLD_EXT   0xf100U /* an extension type that all members support */
+#define WORLD_MAX       40U
+#define RECORDS_MAX     512U
+#define WORLD_EXT       0xf100U /* an extension type that all members support */
+#define WORLD_COMPONENT 0x8001U /* with app_data */
 
 struct record {
     enum sotto_record kind;
@@ -40,7 +41,8 @@ struct world {
     struct sotto_mls *mls;
     struct entropy_seeded entropy;
     uint16_t suite;
-    bool grease; /* of those who come from now on */
+    bool grease;   /* of those who come from now on */
+    bool app_data; /* the same: they support AppDataUpdate, and a component */
     struct member member[WORLD_MAX];
 };
 

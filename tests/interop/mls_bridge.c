@@ -656,6 +656,8 @@ static void put_changes(struct answer *a, const struct sotto_staged *staged)
         [SOTTO_CHANGE_RESUMPTION] = "resumption",
         [SOTTO_CHANGE_REINIT] = "reinit",
         [SOTTO_CHANGE_EXTERNAL_INIT] = "external init",
+        [SOTTO_CHANGE_APP_DATA_UPDATE] = "app data update",
+        [SOTTO_CHANGE_APP_DATA_REMOVE] = "app data remove",
     };
     struct sotto_change c = {0};
     json_t *list = json_array();

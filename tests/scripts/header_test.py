@@ -27,7 +27,9 @@ def compiles(compiler, options, header):
         with open(source, "w", encoding="utf-8") as f:
             # twice, since two others may both include it
             f.write(f'#include "{header}"\n#include "{header}"\n')
-        return subprocess.run([compiler, *options, *STRICT, source],
+        parent = os.path.dirname(os.path.dirname(header))
+        return subprocess.run([compiler, *options, *STRICT, "-I", parent,
+                               source],
                               check=False).returncode == 0
 
 
