@@ -21,10 +21,12 @@
 #include "server/keeper.h"
 #include "server/net.h"
 #include "server/store_sqlite.h"
+#include "server/trial.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 #include "sys/net.h"
 #include "sys/process.h"
+#include "sys/sandbox.h"
 #include "sys/settings.h"
 
 #include <malloc.h>
@@ -38,6 +40,7 @@
 #define EXIT_USAGE  2
 
 #define NET_END_WAIT_MS (NET_DRAIN_MS + NET_END_MS + 1000U)
+#define SIGNAL_STATUS   128 /* of process_wait */
 #define SPARE_FDS       64U /* beside the clients' sockets */
 
 struct options {
@@ -166,6 +169,7 @@ static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
     start->listener = 0; /* taken */
     TRY(net_create(loop, &config, &net, p));
     TRY(loop_signals(loop, end_signals, drain_net, net, p));
+    TRY(sandbox_enter(&(struct sandbox){.kind = SANDBOX_NET}, p));
     TRY(loop_run(loop));
     return net_result(net, p);
 }
@@ -337,6 +341,9 @@ static enum err serve_store(struct run *run, struct problem *p)
         TRY(print_invite(&s, p));
     keeper_start(keeper);
     TRY(print_address(run->options, &run->address, p));
+    const struct sandbox sandbox = {SANDBOX_STORE, run->options->data,
+                                    run->net.pid};
+    TRY(sandbox_enter(&sandbox, p));
     TRY(loop_run(loop));
     return keeper_result(keeper, p);
 }
@@ -348,6 +355,9 @@ static enum err reap_net(struct run *run, struct problem *p)
     if (process_wait(&run->net, (int)NET_END_WAIT_MS, &status) != OK)
         return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
                            "the network process does not end");
+    if (status == SIGNAL_STATUS + SIGSYS)
+        return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
+                           "the network process did what its sandbox forbids");
     if (status != EXIT_OK)
         return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
                            "the network process ended with status %d", status);
@@ -419,14 +429,23 @@ static enum err command_invite(const struct options *o, struct problem *p)
     return print_invite(&s, p);
 }
 
+static enum err command_self_test(const struct options *o, struct problem *p)
+{
+    (void)o;
+    return trial_run(p);
+}
+
 static const struct command {
     const char *name; /* NULL: none is given */
     enum err (*run)(const struct options *o, struct problem *p);
     const char *help;
+    bool without_data;
 } commands[] = {
-    {NULL, command_run, "run the server in the foreground"},
-    {"check", command_check, "verify the store of a stopped server"},
-    {"invite", command_invite, "make one more invite code"},
+    {NULL, command_run, "run the server in the foreground", false},
+    {"check", command_check, "verify the store of a stopped server", false},
+    {"invite", command_invite, "make one more invite code", false},
+    {"self-test", command_self_test, "try what the sandboxes must refuse",
+     true},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -458,7 +477,7 @@ static int run_command(const struct options *o, const char *name)
 {
     struct problem p = {0};
     const struct command *command = find_command(name);
-    if (command == NULL || o->data == NULL) {
+    if (command == NULL || (o->data == NULL && !command->without_data)) {
         (void)dprintf(STDERR_FILENO, "sottod: %s (see --help)\n",
                       command == NULL ? "no such command"
                                       : "--data DIR is missing");

@@ -7,6 +7,7 @@
 #include "support/sottod.h"
 #include "sys/clock.h"
 #include "sys/files.h"
+#include "sys/sandbox.h"
 #include "test.h"
 
 #include <errno.h>
@@ -466,6 +467,56 @@ static void the_man_page_names_every_setting(void)
     CHECK(count >= 8);
 }
 
+/* ---- The sandbox ---- */
+
+/* A line of /proc/PID/status. */
+static bool has_status(pid_t pid, const char *line)
+{
+    char path[64];
+    char text[4096];
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    size_t len = fread(text, 1, sizeof text - 1, f);
+    (void)fclose(f);
+    text[len] = '\0';
+    return strstr(text, line) != NULL;
+}
+
+/* The store enters it after it has said that it listens. */
+static bool enters_sandbox(pid_t pid)
+{
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (!has_status(pid, "\nSeccomp:\t2\n") && clock_mono_ms() < end)
+        (void)poll(NULL, 0, 5);
+    return has_status(pid, "\nSeccomp:\t2\n");
+}
+
+static void both_processes_are_in_a_sandbox(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    const pid_t pids[] = {s.pid, s.net_pid};
+    for (size_t i = 0; i < COUNT(pids); i++) {
+        CHECK(has_status(pids[i], "\nNoNewPrivs:\t1\n"));
+        CHECK(!sandbox_is_built() || enters_sandbox(pids[i]));
+    }
+}
+
+/* It finds by itself whether a call that is not refused would be seen. */
+static void the_sandbox_refuses_what_it_must(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    int status = sottod_run(&s, (const char *[]){"self-test", NULL});
+    CHECK_UINT((unsigned)status, sandbox_is_built() ? 0 : 1);
+    CHECK(said(&s, sandbox_is_built() ? "store    a program"
+                                      : "this build has no sandbox"));
+    CHECK(strstr(s.output, "WRONG") == NULL);
+}
+
 static const struct test tests[] = {
     TEST(answers_a_signed_hello_on_both_lanes),
     TEST(the_first_invite_pins_the_servers_key),
@@ -484,6 +535,8 @@ static const struct test tests[] = {
     TEST(wrong_words_are_refused),
     TEST(when_one_process_dies_the_other_ends),
     TEST(a_full_disk_makes_clients_wait),
+    TEST(both_processes_are_in_a_sandbox),
+    TEST(the_sandbox_refuses_what_it_must),
     TEST(the_man_page_names_every_setting),
 };
 TEST_MAIN(tests)
