@@ -61,21 +61,26 @@ int sandbox_landlock(void)
 
 static struct landlock_rights rights_of(int version, enum sandbox_kind kind)
 {
-    struct landlock_rights r = {.files = version >= 5   ? FILES_V5
-                                         : version >= 3 ? FILES_V3
-                                         : version == 2 ? FILES_V2
-                                                        : FILES_V1};
-    r.tcp = version >= 4 ? TCP_ALL : 0;
-    /* The store ends net, which is not below it. */
-    r.scope = version >= 6 && kind == SANDBOX_NET ? SCOPES : 0;
+    struct landlock_rights r = {.files = FILES_V1};
+    if (version >= 2)
+        r.files = FILES_V2;
+    if (version >= 3)
+        r.files = FILES_V3;
+    if (version >= 4)
+        r.tcp = TCP_ALL;
+    if (version >= 5)
+        r.files = FILES_V5;
+    if (version >= 6 && kind == SANDBOX_NET) /* net is not below the store */
+        r.scope = SCOPES;
     return r;
 }
 
 static size_t rights_size(int version)
 {
-    return version >= 6   ? sizeof(struct landlock_rights)
-           : version >= 4 ? offsetof(struct landlock_rights, scope)
-                          : offsetof(struct landlock_rights, tcp);
+    if (version >= 6)
+        return sizeof(struct landlock_rights);
+    return version >= 4 ? offsetof(struct landlock_rights, scope)
+                        : offsetof(struct landlock_rights, tcp);
 }
 
 static enum err allow_folder(int rules, const char *folder, uint64_t known,
