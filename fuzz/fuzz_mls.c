@@ -5,13 +5,15 @@
 #include "mls/treekem.h"
 
 #include "crypto/entropy.h"
-#include "sotto/mls.h"
+#include "sotto/mls_components.h"
 
 #include <assert.h>
 
 #ifndef PLANTED_BUG
 #define PLANTED_BUG 0 /* 1: the fault that scripts/fuzz must find */
 #endif
+
+#define ITEMS_MAX 64U
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -70,6 +72,25 @@ static enum err again_private_package(struct bytes b, struct buf *out)
     return writer_finish(&w);
 }
 
+/* Over the installed header: its list in, the same list out. */
+static enum err again_dictionary(struct bytes b, struct buf *out)
+{
+    struct sotto_component_data items[ITEMS_MAX] = {0};
+    struct sotto_buf encoded = {0};
+    enum sotto_err err = SOTTO_OK;
+    size_t count = 0;
+    for (; err == SOTTO_OK && count < ITEMS_MAX; count += err == SOTTO_OK)
+        err = sotto_app_data_at((struct sotto_bytes){b.data, b.len}, count,
+                                &items[count]);
+    if (err != SOTTO_ERR_NOTFOUND)
+        return ERR_MALFORMED;
+    assert(sotto_app_data_encode(items, count, &encoded) == SOTTO_OK);
+    err = (enum sotto_err)buf_append(out,
+                                     (struct bytes){encoded.data, encoded.len});
+    sotto_buf_free(&encoded);
+    return (enum err)err;
+}
+
 static enum err (*const formats[])(struct bytes, struct buf *) = {
     again_mls_message,
     again_authenticated_content,
@@ -86,6 +107,7 @@ static enum err (*const formats[])(struct bytes, struct buf *) = {
     again_tree,
     again_private_package,
     again_epoch_secrets,
+    again_dictionary,
 };
 #define FORMATS (sizeof(formats) / sizeof(formats[0]))
 
