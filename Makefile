@@ -33,6 +33,9 @@ check-all: dev-deps ## test, and what takes long: slow suites, mutants, fuzzing
 	@scripts/mutants
 	@scripts/fuzz --seconds $(FUZZ_SECONDS)
 
+ct: dev-deps ## no branch on a secret: both compilers at -O1, -O2, -Os (Valgrind)
+	@scripts/test-all --ct
+
 test-bare: ## make demo and make test on fresh Debian 12 and 13 (root)
 	@scripts/test-bare
 
@@ -73,5 +76,5 @@ install: all ## install the programs and man pages (DESTDIR= for a package)
 clean: ## remove the build folders
 	rm -rf build build-asan build-fuzz build-mutants
 
-.PHONY: help deps dev-deps all demo test check-all test-bare sim interop mutants fuzz \
+.PHONY: help deps dev-deps all demo test check-all ct test-bare sim interop mutants fuzz \
 	lint bench bench-mls format install clean

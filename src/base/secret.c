@@ -24,6 +24,15 @@ bool secret_equal_bytes(struct bytes a, struct bytes b)
     return differ == 0;
 }
 
+bool secret_zero_bytes(struct bytes b)
+{
+    const volatile uint8_t *x = b.data;
+    uint8_t any = 0;
+    for (size_t i = 0; i < b.len; i++)
+        any |= x[i];
+    return any == 0;
+}
+
 struct bytes secret_expose(const struct secret *s)
 {
     return (struct bytes){s->data, s->len};

@@ -26,6 +26,9 @@ MUST_USE bool secret_equal(const struct secret *a, const struct secret *b);
 /* The same for bytes that are borrowed: tags, capabilities. */
 MUST_USE bool secret_equal_bytes(struct bytes a, struct bytes b);
 
+/* Whether all bytes are zero, in the same way. */
+MUST_USE bool secret_zero_bytes(struct bytes b);
+
 /* Lends the raw bytes. It is the only way out: for src/crypto, and for the
  * codecs that write secrets. */
 struct bytes secret_expose(const struct secret *s);

@@ -27,6 +27,18 @@ static void equality_sees_each_bit(void)
     CHECK(!secret_equal(&a, &b));
 }
 
+static void zero_is_no_bit_at_all(void)
+{
+    uint8_t bytes[9] = {0};
+    CHECK(secret_zero_bytes((struct bytes){0}));
+    CHECK(secret_zero_bytes(BYTES_ARRAY(bytes)));
+    for (size_t bit = 0; bit < 8 * sizeof(bytes); bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        CHECK(!secret_zero_bytes(BYTES_ARRAY(bytes)));
+        bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+}
+
 static void moving_wipes_the_source(void)
 {
     CLEANUP(secret_clear) struct secret a = {0};
@@ -75,8 +87,8 @@ static void draws_from_the_given_source(void)
 }
 
 static const struct test tests[] = {
-    TEST(equality_sees_each_bit),         TEST(moving_wipes_the_source),
-    TEST(a_shorter_value_leaves_no_rest), TEST(refuses_what_does_not_fit),
-    TEST(draws_from_the_given_source),
+    TEST(equality_sees_each_bit),    TEST(zero_is_no_bit_at_all),
+    TEST(moving_wipes_the_source),   TEST(a_shorter_value_leaves_no_rest),
+    TEST(refuses_what_does_not_fit), TEST(draws_from_the_given_source),
 };
 TEST_MAIN(tests)

@@ -155,10 +155,7 @@ void private_content_read(struct reader *r, enum content_type type,
     c->body = body_read(r, type);
     content_auth_read(r, type, &c->auth);
     struct bytes padding = reader_raw(r, r->rest.len);
-    uint8_t any = 0;
-    for (size_t i = 0; i < padding.len; i++)
-        any |= padding.data[i];
-    if (any != 0)
+    if (!secret_zero_bytes(padding))
         reader_fail(r, ERR_MALFORMED);
     c->padding = padding.len;
 }
