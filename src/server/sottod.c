@@ -19,6 +19,7 @@
 #include "proto/invite.h"
 #include "server/home.h"
 #include "server/keeper.h"
+#include "server/legal.h"
 #include "server/net.h"
 #include "server/store_sqlite.h"
 #include "server/trial.h"
@@ -41,6 +42,7 @@
 
 #define NET_END_WAIT_MS (NET_DRAIN_MS + NET_END_MS + 1000U)
 #define SIGNAL_STATUS   128 /* of process_wait */
+#define COMMAND_TEXT    32U
 #define SPARE_FDS       64U /* beside the clients' sockets */
 
 struct options {
@@ -55,6 +57,7 @@ struct options {
     bool no_limits;
     bool help;
     bool version;
+    const char *word; /* what a command is about */
 };
 
 static enum err parse_level(const char *text, void *field, struct problem *p)
@@ -429,6 +432,14 @@ static enum err command_invite(const struct options *o, struct problem *p)
     return print_invite(&s, p);
 }
 
+/* Works beside a running server too. */
+static enum err command_legal_export(const struct options *o, struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    TRY(server_open(o, true, &s, p));
+    return legal_export(s.sqlite, o->word, p);
+}
+
 static enum err command_self_test(const struct options *o, struct problem *p)
 {
     (void)o;
@@ -439,12 +450,16 @@ static const struct command {
     const char *name; /* NULL: none is given */
     enum err (*run)(const struct options *o, struct problem *p);
     const char *help;
+    const char *word; /* that follows it; NULL: none */
     bool without_data;
 } commands[] = {
-    {NULL, command_run, "run the server in the foreground", false},
-    {"check", command_check, "verify the store of a stopped server", false},
-    {"invite", command_invite, "make one more invite code", false},
-    {"self-test", command_self_test, "try what the sandboxes must refuse",
+    {NULL, command_run, "run the server in the foreground", NULL, false},
+    {"check", command_check, "verify the store of a stopped server", NULL,
+     false},
+    {"invite", command_invite, "make one more invite code", NULL, false},
+    {"legal-export", command_legal_export,
+     "print all that is held about an account", "NAME", false},
+    {"self-test", command_self_test, "try what the sandboxes must refuse", NULL,
      true},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
@@ -464,10 +479,14 @@ static const struct command *find_command(const char *name)
 static void print_help(void)
 {
     (void)printf("usage: sottod [COMMAND] --data DIR [OPTION...]\n\n");
-    for (size_t i = 0; i < COMMANDS; i++)
-        (void)printf("  %-24s %s\n",
-                     commands[i].name != NULL ? commands[i].name : "(none)",
-                     commands[i].help);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        const struct command *c = &commands[i];
+        char name[COMMAND_TEXT];
+        (void)snprintf(name, sizeof name, "%s %s",
+                       c->name != NULL ? c->name : "(none)",
+                       c->word != NULL ? c->word : "");
+        (void)printf("  %-24s %s\n", name, c->help);
+    }
     (void)printf("\n");
     (void)fflush(stdout);
     settings_help(&settings, STDOUT_FILENO);
@@ -481,6 +500,12 @@ static int run_command(const struct options *o, const char *name)
         (void)dprintf(STDERR_FILENO, "sottod: %s (see --help)\n",
                       command == NULL ? "no such command"
                                       : "--data DIR is missing");
+        return EXIT_USAGE;
+    }
+    if ((command->word != NULL) != (o->word != NULL)) {
+        (void)dprintf(STDERR_FILENO, "sottod: %s (see --help)\n",
+                      command->word != NULL ? "the command needs a word more"
+                                            : "one command at a time");
         return EXIT_USAGE;
     }
     log_open(STDERR_FILENO, o->log_level);
@@ -510,8 +535,11 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     if (words[0] != NULL && words[1] != NULL) {
-        (void)dprintf(STDERR_FILENO, "sottod: one command at a time\n");
-        return EXIT_USAGE;
+        o.word = words[1];
+        if (words[2] != NULL) {
+            (void)dprintf(STDERR_FILENO, "sottod: one command at a time\n");
+            return EXIT_USAGE;
+        }
     }
     return run_command(&o, words[0]);
 }

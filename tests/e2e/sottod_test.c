@@ -188,6 +188,18 @@ static void makes_invites_while_it_runs(void)
     CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
 }
 
+static void an_export_of_nobody_says_so(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_start(&s, NULL), OK);
+    CHECK_UINT(
+        (unsigned)sottod_run(&s, (const char *[]){"legal-export", "carol",
+                                                  "--data", s.data, NULL}),
+        1);
+    CHECK(said(&s, "nobody is called \"carol\""));
+}
+
 static void check_finds_a_sound_store_sound(void)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
@@ -353,6 +365,8 @@ static void wrong_words_are_refused(void)
         {{"--dat", s.data, NULL}, "unknown option --dat"},
         {{"--data", s.data, "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
         {{"--log-level", "loud", NULL}, "no log level"},
+        {{"legal-export", "--data", s.data, NULL}, "needs a word more"},
+        {{"check", "now", "--data", s.data, NULL}, "one command at a time"},
         {{"--pow-bits", "0", NULL}, "from 1 to 26"},
         {{"--pow-bits", "27", NULL}, "from 1 to 26"},
     };
@@ -525,6 +539,7 @@ static const struct test tests[] = {
     TEST(sigterm_to_the_network_process_ends_both),
     TEST(the_port_file_names_the_port),
     TEST(makes_invites_while_it_runs),
+    TEST(an_export_of_nobody_says_so),
     TEST(check_finds_a_sound_store_sound),
     TEST(without_limits_strangers_are_not_told_to_wait),
     TEST(a_second_server_on_the_folder_is_refused),
