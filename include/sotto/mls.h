@@ -942,6 +942,7 @@ enum sotto_record {
     SOTTO_RECORD_RECEIVE,   /* others' ratchets, indexed by chunk */
     SOTTO_RECORD_PENDING,   /* the pending commit */
     SOTTO_RECORD_PROPOSALS, /* proposals of this epoch */
+    SOTTO_RECORD_EXPORTER,  /* secrets for components */
 };
 
 struct sotto_store {

@@ -82,6 +82,18 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_component_replace(void *ctx, const struct sotto_component_change *change,
                         struct sotto_bytes *out_data);
 
+/* ---- Secrets ----------------------------------------------------------- */
+
+/* The secret of a component in this epoch, as long as the suite's hash, which
+ * all members get alike: SafeExportSecret. It is given once, and what it was
+ * derived from is deleted: save the group before it is used. Unlike those of
+ * sotto_group_export(), it is not known to who gets hold of the state later.
+ * SOTTO_ERR_NOTFOUND: it was given. SOTTO_ERR_STATE: the group is not active,
+ * or comes from a store of a library without this, until the next epoch. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_safe_export(struct sotto_group *group, uint16_t component,
+                        struct sotto_buf *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -58,7 +58,7 @@ struct hkdf_want {
     size_t len; /* 1 to SECRET_MAX */
     struct secret *out;
 };
-#define HKDF_WANTS_MAX 9U
+#define HKDF_WANTS_MAX 10U
 MUST_USE enum err hkdf_expand_each(struct crypto *c, enum hash_id alg,
                                    const struct secret *prk,
                                    const struct hkdf_want *wants, size_t count);

@@ -16,6 +16,7 @@ void epoch_clear(struct epoch *e)
     secret_clear(&e->signature_key);
     epoch_secrets_clear(&e->secrets);
     secret_tree_free(&e->ratchets);
+    exporter_free(&e->exporter);
     *e = epoch_new(e->suite);
 }
 
@@ -112,8 +113,16 @@ enum err epoch_set_tag(struct crypto *c, struct epoch *e, struct bytes tag)
 
 enum err epoch_open_ratchets(struct crypto *c, struct epoch *e)
 {
-    return secret_tree_create(c, e->suite, &e->secrets.encryption_secret,
-                              tree_leaves(e->tree), e->keys.leaf, &e->ratchets);
+    CLEANUP(exporter_free) struct exporter *x = NULL;
+    struct secret *root = &e->secrets.application_export_secret;
+    if (root->len > 0)
+        TRY(exporter_create(e->suite, root, &x));
+    TRY(secret_tree_create(c, e->suite, &e->secrets.encryption_secret,
+                           tree_leaves(e->tree), e->keys.leaf, &e->ratchets));
+    secret_clear(root);
+    e->exporter = x;
+    x = NULL; /* handed over */
+    return OK;
 }
 
 void epoch_write(struct writer *w, const struct epoch *e)

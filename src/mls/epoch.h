@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "mls/exporter.h"
 #include "mls/framing.h"
 #include "mls/treekem.h"
 
@@ -20,6 +21,7 @@ struct epoch {
     struct secret signature_key; /* of the own leaf */
     struct epoch_secrets secrets;
     struct secret_tree *ratchets; /* NULL until epoch_open_ratchets */
+    struct exporter *exporter;    /* the same; and if the state is too old */
 };
 
 struct epoch epoch_new(const struct suite *s);
@@ -58,13 +60,15 @@ MUST_USE enum err epoch_check_tag(struct crypto *c, const struct epoch *e,
 /* Keeps the tag, and computes the interim transcript hash from it. */
 MUST_USE enum err epoch_set_tag(struct crypto *c, struct epoch *e,
                                 struct bytes tag);
-/* Makes the secret tree, which takes the encryption_secret over. */
+/* Makes the secret tree and the exporter tree, which take the encryption_secret
+ * and the application_export_secret over. */
 MUST_USE enum err epoch_open_ratchets(struct crypto *c, struct epoch *e);
 
 /* Copies a digest that was read; ERR_MALFORMED when it is too long. */
 MUST_USE enum err digest_set(struct digest *d, struct bytes b);
 
-/* Stored form, without the ratchets. What is read was written by us, but may
- * be damaged: it is checked for what later code relies on. */
+/* Stored form, without the two trees and the application_export_secret. What is
+ * read was written by us, but may be damaged: it is checked for what later code
+ * relies on. */
 void epoch_write(struct writer *w, const struct epoch *e);
 MUST_USE enum err epoch_read(struct reader *r, struct epoch *out);

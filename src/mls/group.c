@@ -156,6 +156,7 @@ static void deactivate(struct sotto_group *g)
 {
     g->active = false;
     secret_tree_free(&g->epoch.ratchets);
+    exporter_free(&g->epoch.exporter);
     epoch_secrets_clear(&g->epoch.secrets);
     secret_clear(&g->epoch.signature_key);
     uint32_t own = g->epoch.keys.leaf;

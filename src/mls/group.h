@@ -73,7 +73,7 @@ struct sotto_group {
     struct sotto_staged *pending;
 
     /* What the store does not have yet. */
-    bool epoch_dirty, proposals_dirty, pending_dirty;
+    bool epoch_dirty, exporter_dirty, proposals_dirty, pending_dirty;
     uint32_t chunks_stored; /* RECEIVE records that the store has */
 };
 

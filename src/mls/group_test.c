@@ -801,7 +801,7 @@ static void damaged_records_are_refused(void)
     struct memory_store *m = &w.member[0].store;
     struct sotto_store store = memory_store_of(m);
     CHECK_UINT(sotto_group_save(w.member[0].group, &store), SOTTO_OK);
-    CHECK_UINT(m->count, 5); /* one of each kind */
+    CHECK_UINT(m->count, 6); /* one of each kind */
 
     for (size_t i = 0; i < m->count; i++) {
         struct sotto_buf *v = &m->record[i].value;

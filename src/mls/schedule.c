@@ -15,6 +15,7 @@ void epoch_secrets_clear(struct epoch_secrets *es)
     secret_clear(&es->resumption_psk);
     secret_clear(&es->epoch_authenticator);
     secret_clear(&es->init_secret);
+    secret_clear(&es->application_export_secret);
 }
 
 void epoch_secrets_write(struct writer *w, const struct epoch_secrets *es)
@@ -43,7 +44,8 @@ void epoch_secrets_read(struct reader *r, struct epoch_secrets *es)
     secret_read(r, &es->init_secret);
 }
 
-/* RFC 9420, section 8, table 4 */
+/* RFC 9420, section 8, table 4; draft-ietf-mls-extensions, "Exported Secrets"
+ */
 static enum err derive_epoch(struct crypto *c, const struct suite *s,
                              const struct secret *epoch_secret,
                              struct epoch_secrets *es)
@@ -59,6 +61,8 @@ static enum err derive_epoch(struct crypto *c, const struct suite *s,
         {{BYTES_LIT("resumption"), none, s->nh}, &es->resumption_psk},
         {{BYTES_LIT("authentication"), none, s->nh}, &es->epoch_authenticator},
         {{BYTES_LIT("init"), none, s->nh}, &es->init_secret},
+        {{BYTES_LIT("application_export"), none, s->nh},
+         &es->application_export_secret},
     };
     return expand_with_label_each(c, s, epoch_secret, wants,
                                   sizeof(wants) / sizeof(*wants));

@@ -4,7 +4,7 @@
  *
  *   init_secret[n-1] + commit_secret -> joiner_secret
  *   joiner_secret + psk_secret -> welcome_secret, and with the GroupContext
- *   epoch_secret -> the nine secrets of an epoch
+ *   epoch_secret -> the secrets of an epoch
  *
  * A NULL commit_secret or psk_secret stands for zeros. Nothing here keeps
  * what it is given: the caller wipes joiner, commit and init secrets at their
@@ -25,9 +25,11 @@ struct epoch_secrets {
     struct secret resumption_psk;
     struct secret epoch_authenticator;
     struct secret init_secret; /* of the next epoch */
+    /* draft-ietf-mls-extensions; goes into exporter_create */
+    struct secret application_export_secret;
 };
 void epoch_secrets_clear(struct epoch_secrets *es);
-/* Stored form: all nine, absent ones as empty. */
+/* Stored form: the nine of RFC 9420, absent ones as empty. */
 void epoch_secrets_write(struct writer *w, const struct epoch_secrets *es);
 void epoch_secrets_read(struct reader *r, struct epoch_secrets *es);
 

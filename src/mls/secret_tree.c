@@ -239,10 +239,9 @@ static enum err derive_ratchets(struct crypto *c, const struct suite *s,
 
 /* The tree: section 9 */
 
-/* Derives both children of a node. `left` may be the parent itself. */
-static enum err derive_children(struct crypto *c, const struct suite *s,
-                                struct secret *parent, struct secret *left,
-                                struct secret *right)
+enum err secret_tree_children(struct crypto *c, const struct suite *s,
+                              struct secret *parent, struct secret *left,
+                              struct secret *right)
 {
     CLEANUP(secret_clear) struct secret l = {0};
     CLEANUP(secret_clear) struct secret r = {0};
@@ -307,9 +306,9 @@ static enum err reach_leaf(struct crypto *c, const struct secret_tree *st,
         return ERR_NOTFOUND; /* used up */
     for (; level > 0; level--) {
         uint32_t n = node_ancestor(leaf, level);
-        TRY(derive_children(c, st->suite, &open->node[n],
-                            &open->node[node_left(n)],
-                            &open->node[node_right(n)]));
+        TRY(secret_tree_children(c, st->suite, &open->node[n],
+                                 &open->node[node_left(n)],
+                                 &open->node[node_right(n)]));
     }
     return OK;
 }
@@ -399,9 +398,9 @@ static enum err derive_roots(struct crypto *c, struct secret_tree *st)
 {
     for (uint32_t run = st->chunk_count; run > 1; run /= 2)
         for (uint32_t i = 0; i < st->chunk_count; i += run)
-            TRY(derive_children(c, st->suite, &st->chunk[i].root,
-                                &st->chunk[i].root,
-                                &st->chunk[i + run / 2].root));
+            TRY(secret_tree_children(c, st->suite, &st->chunk[i].root,
+                                     &st->chunk[i].root,
+                                     &st->chunk[i + run / 2].root));
     return OK;
 }
 

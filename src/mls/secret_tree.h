@@ -28,6 +28,13 @@ struct message_key {
 };
 void message_key_clear(struct message_key *mk);
 
+/* Derives both children of a node, whose secret is wiped. `left` may be the
+ * parent itself. */
+MUST_USE enum err secret_tree_children(struct crypto *c, const struct suite *s,
+                                       struct secret *parent,
+                                       struct secret *left,
+                                       struct secret *right);
+
 struct secret_tree;
 
 /* Takes over encryption_secret: wiped at success. `leaves` is the width of

@@ -6,8 +6,10 @@
  *                group has ended, its ReInit
  *     SEND       version, own ratchets             all that sending writes
  *     RECEIVE k  version, ratchets of 16 leaves    one for a message received
- *     PENDING    version, staged commit
+ *     PENDING    version, staged commit, application_export_secret (none in
+ *                what libraries without it stored)
  *     PROPOSALS  version, cached proposals
+ *     EXPORTER   version, epoch, nodes of the exporter tree; absent as above
  *
  * Integers and vectors are in the TLS presentation language.
  */
@@ -109,6 +111,20 @@ static enum err save_ratchets(struct sotto_group *g,
     return OK;
 }
 
+static enum err save_exporter(const struct sotto_group *g,
+                              const struct sotto_store *store,
+                              struct buf *scratch)
+{
+    if (!g->epoch_dirty && !g->exporter_dirty)
+        return OK;
+    if (g->epoch.exporter == NULL)
+        return del(store, SOTTO_RECORD_EXPORTER, 0);
+    struct writer w = record_begin(scratch);
+    writer_u64(&w, g->epoch.fields.epoch);
+    exporter_write(&w, g->epoch.exporter);
+    return put(store, SOTTO_RECORD_EXPORTER, 0, &w);
+}
+
 static enum err save_pending(const struct sotto_group *g,
                              const struct sotto_store *store,
                              struct buf *scratch)
@@ -125,6 +141,8 @@ static enum err save_pending(const struct sotto_group *g,
     writer_vec(&w, digest_bytes(&s->message));
     proposal_list_write(&w, &s->list);
     epoch_write(&w, &s->next);
+    if (s->next.secrets.application_export_secret.len > 0)
+        secret_write(&w, &s->next.secrets.application_export_secret);
     return put(store, SOTTO_RECORD_PENDING, 0, &w);
 }
 
@@ -159,10 +177,12 @@ enum err group_save(struct sotto_group *g, const struct sotto_store *store)
 
     TRY(save_epoch(g, store, &scratch));
     TRY(save_ratchets(g, store, &scratch));
+    TRY(save_exporter(g, store, &scratch));
     TRY(save_pending(g, store, &scratch));
     TRY(save_proposals(g, store, &scratch));
 
     g->epoch_dirty = false;
+    g->exporter_dirty = false;
     g->pending_dirty = false;
     g->proposals_dirty = false;
     g->chunks_stored = chunk_count(g);
@@ -243,6 +263,33 @@ static enum err load_ratchets(const struct sotto_store *store,
     return OK;
 }
 
+/* What was stored without an exporter tree has none until the next epoch. */
+static enum err load_exporter(const struct sotto_store *store,
+                              struct sotto_group *g)
+{
+    struct reader r = {0};
+    if (!g->active)
+        return OK;
+    enum err err = get(store, SOTTO_RECORD_EXPORTER, 0, &r);
+    if (err == ERR_NOTFOUND)
+        return OK;
+    TRY(err);
+    if (reader_u64(&r) != g->epoch.fields.epoch)
+        return ERR_MALFORMED;
+    return exporter_read(g->epoch.suite, r.rest, &g->epoch.exporter);
+}
+
+static enum err export_secret_read(struct reader *r, struct epoch *e)
+{
+    struct secret *root = &e->secrets.application_export_secret;
+    if (!reader_more(r))
+        return r->err;
+    secret_read(r, root);
+    if (r->err == OK && root->len != e->suite->nh)
+        reader_fail(r, ERR_MALFORMED);
+    return r->err;
+}
+
 static enum err digest_read(struct reader *r, struct digest *out)
 {
     struct bytes b = reader_vec(r);
@@ -267,6 +314,7 @@ static enum err load_pending(const struct sotto_store *store,
     TRY(digest_read(&r, &s->message));
     TRY(proposal_list_read(&r, &s->list));
     TRY(epoch_read(&r, &s->next));
+    TRY(export_secret_read(&r, &s->next));
     TRY(reader_finish(&r));
     g->pending = s;
     s = NULL; /* handed over */
@@ -310,6 +358,7 @@ enum err group_load(struct sotto_mls *mls, const struct sotto_store *store,
     TRY(group_new(mls, NULL, &g));
     TRY(load_epoch(store, g));
     TRY(load_ratchets(store, g));
+    TRY(load_exporter(store, g));
     TRY(load_pending(store, g));
     TRY(load_proposals(store, g));
     g->epoch_dirty = false;

@@ -18,8 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The last is of this version. */
-static const char *const versions[] = {"0.1.0"};
+/* The last is of this version. The one before was stored when there was no
+ * exporter tree yet. */
+static const char *const versions[] = {"0.1.0-no-exporter", "0.1.0"};
 
 static const char *const groups[] = {"alice", "bob", "removed", "ended"};
 
