@@ -94,6 +94,27 @@ SOTTO_API SOTTO_MUST_USE enum sotto_err
 sotto_group_safe_export(struct sotto_group *group, uint16_t component,
                         struct sotto_buf *out);
 
+/* ---- Signatures -------------------------------------------------------- */
+
+/* What a component says. Neither MLS nor another component says the same. */
+struct sotto_statement {
+    uint16_t component; /* that signs, itself */
+    const char *label;  /* what for */
+    struct sotto_bytes content;
+};
+
+/* Signs it with the signature key of one's own leaf: SafeSignWithLabel.
+ * SOTTO_ERR_STATE: the group is not active. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err
+sotto_group_safe_sign(struct sotto_group *group,
+                      const struct sotto_statement *statement,
+                      struct sotto_buf *out_signature);
+/* Verifies it with the key of a leaf: SafeVerifyWithLabel. SOTTO_ERR_AUTH: the
+ * owner of the key did not sign that. SOTTO_ERR_NOTFOUND: no such suite. */
+SOTTO_API SOTTO_MUST_USE enum sotto_err sotto_safe_verify(
+    struct sotto_mls *mls, uint16_t suite, struct sotto_bytes signature_key,
+    const struct sotto_statement *statement, struct sotto_bytes signature);
+
 #ifdef __cplusplus
 }
 #endif

@@ -4,6 +4,8 @@
 
 static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
 
+static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
+
 static enum err safe_export(struct sotto_group *g, uint16_t component,
                             struct buf *out)
 {
@@ -28,4 +30,49 @@ enum sotto_err sotto_group_safe_export(struct sotto_group *group,
     if (err == OK)
         buf_give(&secret, out);
     return err_out(err);
+}
+
+static bool bad_statement(const struct sotto_statement *s)
+{
+    return s == NULL || s->label == NULL || bad(s->content);
+}
+
+static struct statement statement_in(const struct sotto_statement *s)
+{
+    return (struct statement){s->component, bytes_str(s->label),
+                              bytes_in(s->content)};
+}
+
+enum sotto_err sotto_group_safe_sign(struct sotto_group *group,
+                                     const struct sotto_statement *statement,
+                                     struct sotto_buf *out_signature)
+{
+    if (group == NULL || bad_statement(statement) || out_signature == NULL)
+        return SOTTO_ERR_USAGE;
+    if (!group->active)
+        return SOTTO_ERR_STATE;
+    const struct epoch *e = &group->epoch;
+    CLEANUP(buf_clear) struct buf signature = buf_new(e->suite->sign_max);
+    struct statement st = statement_in(statement);
+    enum err err = statement_sign(group->mls->crypto, e->suite,
+                                  &e->signature_key, &st, &signature);
+    if (err == OK)
+        buf_give(&signature, out_signature);
+    return err_out(err);
+}
+
+enum sotto_err sotto_safe_verify(struct sotto_mls *mls, uint16_t suite,
+                                 struct sotto_bytes signature_key,
+                                 const struct sotto_statement *statement,
+                                 struct sotto_bytes signature)
+{
+    if (mls == NULL || bad(signature_key) || bad_statement(statement) ||
+        bad(signature))
+        return SOTTO_ERR_USAGE;
+    const struct suite *s = suite_find(suite);
+    if (s == NULL)
+        return SOTTO_ERR_NOTFOUND;
+    struct statement st = statement_in(statement);
+    return err_out(statement_verify(mls->crypto, s, bytes_in(signature_key),
+                                    &st, bytes_in(signature)));
 }

@@ -101,13 +101,13 @@ enum err derive_tree_secret(struct crypto *c, const struct suite *s,
 
 /* Both SignContent and EncryptContext: { opaque label<V>; opaque content<V>; }
  * with the prefix in the label. */
-static enum err write_labelled(struct buf *out, const char *label,
+static enum err write_labelled(struct buf *out, struct bytes label,
                                struct bytes content)
 {
     struct writer w = writer_to(out);
     size_t start = writer_enter(&w);
     writer_raw(&w, PREFIX);
-    writer_raw(&w, bytes_str(label));
+    writer_raw(&w, label);
     writer_leave(&w, start);
     writer_vec(&w, content);
     return writer_finish(&w);
@@ -118,7 +118,7 @@ enum err sign_with_label(struct crypto *c, const struct suite *s,
                          struct bytes content, struct buf *signature)
 {
     CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
-    TRY(write_labelled(&text, label, content));
+    TRY(write_labelled(&text, bytes_str(label), content));
     return sign(c, s->sign, key, buf_bytes(&text), signature);
 }
 
@@ -127,7 +127,38 @@ enum err verify_with_label(struct crypto *c, const struct suite *s,
                            struct bytes content, struct bytes signature)
 {
     CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
-    TRY(write_labelled(&text, label, content));
+    TRY(write_labelled(&text, bytes_str(label), content));
+    return sign_verify(c, s->sign, key, buf_bytes(&text), signature);
+}
+
+/* struct { opaque base_label<V>; ComponentID component_id; opaque label<V>; }
+ * ComponentOperationLabel, as the label of SignContent */
+static enum err write_statement(struct buf *out, const struct statement *st)
+{
+    CLEANUP(buf_clear) struct buf label = buf_new(MLS_MESSAGE_MAX);
+    struct writer w = writer_to(&label);
+    writer_vec(&w, BYTES_LIT("MLS Component"));
+    writer_u16(&w, st->component_id);
+    writer_vec(&w, st->label);
+    TRY(writer_finish(&w));
+    return write_labelled(out, buf_bytes(&label), st->content);
+}
+
+enum err statement_sign(struct crypto *c, const struct suite *s,
+                        const struct secret *key, const struct statement *st,
+                        struct buf *signature)
+{
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
+    TRY(write_statement(&text, st));
+    return sign(c, s->sign, key, buf_bytes(&text), signature);
+}
+
+enum err statement_verify(struct crypto *c, const struct suite *s,
+                          struct bytes key, const struct statement *st,
+                          struct bytes signature)
+{
+    CLEANUP(buf_clear) struct buf text = buf_new(MLS_MESSAGE_MAX);
+    TRY(write_statement(&text, st));
     return sign_verify(c, s->sign, key, buf_bytes(&text), signature);
 }
 
@@ -135,7 +166,7 @@ enum err seal_prepare(struct crypto *c, const struct suite *s,
                       const struct seal_label *l, struct secret *out)
 {
     CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
-    TRY(write_labelled(&info, l->label, l->context));
+    TRY(write_labelled(&info, bytes_str(l->label), l->context));
     return hpke_info_hash(c, suite_hpke(s), buf_bytes(&info), out);
 }
 
@@ -148,7 +179,7 @@ enum err encrypt_with_label(struct crypto *c, const struct suite *s,
     CLEANUP(buf_clear) struct buf enc = buf_new(s->nenc);
     CLEANUP(buf_clear) struct buf sealed = buf_new(MLS_MESSAGE_MAX);
     if (l->prepared == NULL)
-        TRY(write_labelled(&info, l->label, l->context));
+        TRY(write_labelled(&info, bytes_str(l->label), l->context));
     struct hpke_args args = {.public_key = l->public_key,
                              .info = buf_bytes(&info),
                              .info_hash = l->prepared,
@@ -166,7 +197,7 @@ enum err decrypt_with_label(struct crypto *c, const struct suite *s,
                             struct buf *plaintext)
 {
     CLEANUP(buf_clear) struct buf info = buf_new(MLS_MESSAGE_MAX);
-    TRY(write_labelled(&info, l->label, l->context));
+    TRY(write_labelled(&info, bytes_str(l->label), l->context));
     struct hpke_args args = {.public_key = l->public_key,
                              .enc = ciphertext->kem_output,
                              .info = buf_bytes(&info),

@@ -61,6 +61,21 @@ MUST_USE enum err verify_with_label(struct crypto *c, const struct suite *s,
                                     struct bytes content,
                                     struct bytes signature);
 
+/* What an application component signs with a key of MLS: SafeSignWithLabel and
+ * SafeVerifyWithLabel of draft-ietf-mls-extensions, with the errors above. */
+struct statement {
+    uint16_t component_id;
+    struct bytes label;
+    struct bytes content;
+};
+MUST_USE enum err statement_sign(struct crypto *c, const struct suite *s,
+                                 const struct secret *key,
+                                 const struct statement *st,
+                                 struct buf *signature);
+MUST_USE enum err statement_verify(struct crypto *c, const struct suite *s,
+                                   struct bytes key, const struct statement *st,
+                                   struct bytes signature);
+
 /* RFC 9420, section 5.1.3: what both sides of an HPKE message know */
 struct seal_label {
     const char *label;
