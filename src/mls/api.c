@@ -35,8 +35,6 @@ _Static_assert(SOTTO_CREDENTIAL_BASIC == CREDENTIAL_BASIC &&
                    SOTTO_CREDENTIAL_X509 == CREDENTIAL_X509,
                "the same code points");
 
-static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
-
 uint32_t sotto_mls_abi(void) { return SOTTO_MLS_ABI; }
 
 const char *sotto_err_text(enum sotto_err err)
@@ -65,9 +63,6 @@ enum sotto_err sotto_set_allocator(void *(*alloc)(size_t size),
         return SOTTO_ERR_USAGE;
     return SOTTO_OK;
 }
-
-/* A view is wrong when it has a length and no data. */
-static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
 
 /* ---- Context ---- */
 
@@ -207,7 +202,7 @@ static bool bad_list(const struct sotto_bytes *items, size_t count)
 {
     bool wrong = items == NULL && count > 0;
     for (size_t i = 0; !wrong && i < count; i++)
-        wrong = bad(items[i]);
+        wrong = bad_view(items[i]);
     return wrong;
 }
 
@@ -215,7 +210,7 @@ static bool bad_extensions(struct sotto_extension_list list)
 {
     bool wrong = list.items == NULL && list.count > 0;
     for (size_t i = 0; !wrong && i < list.count; i++)
-        wrong = bad(list.items[i].data);
+        wrong = bad_view(list.items[i].data);
     return wrong;
 }
 
@@ -223,7 +218,7 @@ static bool bad_psks(struct sotto_psk_list list)
 {
     bool wrong = list.items == NULL && list.count > 0;
     for (size_t i = 0; !wrong && i < list.count; i++)
-        wrong = bad(list.items[i].id) || bad(list.items[i].key);
+        wrong = bad_view(list.items[i].id) || bad_view(list.items[i].key);
     return wrong;
 }
 
@@ -231,7 +226,7 @@ static bool bad_resumptions(const struct sotto_resumption *items, size_t count)
 {
     bool wrong = items == NULL && count > 0;
     for (size_t i = 0; !wrong && i < count; i++)
-        wrong = bad(items[i].group_id);
+        wrong = bad_view(items[i].group_id);
     return wrong;
 }
 
@@ -239,7 +234,7 @@ static bool bad_apps(const struct sotto_app_proposal *items, size_t count)
 {
     bool wrong = items == NULL && count > 0;
     for (size_t i = 0; !wrong && i < count; i++)
-        wrong = bad(items[i].data);
+        wrong = bad_view(items[i].data);
     return wrong;
 }
 
@@ -248,17 +243,17 @@ static bool bad_app_data(const struct sotto_app_data_update *items,
 {
     bool wrong = items == NULL && count > 0;
     for (size_t i = 0; !wrong && i < count; i++)
-        wrong = bad(items[i].update);
+        wrong = bad_view(items[i].update);
     return wrong;
 }
 
 static bool bad_identity(const struct sotto_identity *id)
 {
-    return id == NULL || bad(id->identity) ||
+    return id == NULL || bad_view(id->identity) ||
            bad_list(id->certificates, id->certificate_count) ||
            (id->identity.len > 0 && id->certificate_count > 0) ||
-           id->signature_private.len == 0 || bad(id->signature_private) ||
-           bad(id->signature_public) || bad_extensions(id->extensions) ||
+           id->signature_private.len == 0 || bad_view(id->signature_private) ||
+           bad_view(id->signature_public) || bad_extensions(id->extensions) ||
            bad_extensions(id->key_package_extensions) ||
            (id->extension_types == NULL && id->extension_type_count > 0) ||
            (id->proposal_types == NULL && id->proposal_type_count > 0) ||
@@ -311,7 +306,7 @@ enum sotto_err sotto_key_package_inspect(struct sotto_mls *mls,
                                          struct sotto_bytes message,
                                          struct sotto_key_package *out)
 {
-    if (mls == NULL || bad(message) || out == NULL)
+    if (mls == NULL || bad_view(message) || out == NULL)
         return SOTTO_ERR_USAGE;
     return err_out(key_package_inspect(mls, bytes_in(message), out));
 }
@@ -324,7 +319,7 @@ enum sotto_err sotto_group_create(struct sotto_mls *mls,
                                   struct sotto_extension_list extensions,
                                   struct sotto_group **out)
 {
-    if (mls == NULL || bad_identity(id) || bad(group_id) || out == NULL ||
+    if (mls == NULL || bad_identity(id) || bad_view(group_id) || out == NULL ||
         bad_extensions(extensions))
         return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf encoded = buf_new(MLS_MESSAGE_MAX);
@@ -362,7 +357,7 @@ static enum err welcome_ref(struct bytes message, size_t i,
 enum sotto_err sotto_welcome_ref(struct sotto_bytes welcome, size_t i,
                                  struct sotto_ref *out)
 {
-    if (bad(welcome) || out == NULL)
+    if (bad_view(welcome) || out == NULL)
         return SOTTO_ERR_USAGE;
     return err_out(welcome_ref(bytes_in(welcome), i, out));
 }
@@ -379,8 +374,8 @@ enum sotto_err sotto_group_join(struct sotto_mls *mls,
                                 const struct sotto_join *join,
                                 struct sotto_group **out)
 {
-    if (mls == NULL || join == NULL || out == NULL || bad(join->welcome) ||
-        bad(join->key_package_private) || bad(join->ratchet_tree) ||
+    if (mls == NULL || join == NULL || out == NULL || bad_view(join->welcome) ||
+        bad_view(join->key_package_private) || bad_view(join->ratchet_tree) ||
         bad_psks(join->psks) || bad_groups(join->groups))
         return SOTTO_ERR_USAGE;
     return err_out(group_join(mls, join, out));
@@ -413,7 +408,7 @@ static enum err group_info_inspect(struct bytes message,
 enum sotto_err sotto_group_info_inspect(struct sotto_bytes message,
                                         struct sotto_group_info_view *out)
 {
-    if (bad(message) || out == NULL)
+    if (bad_view(message) || out == NULL)
         return SOTTO_ERR_USAGE;
     return err_out(group_info_inspect(bytes_in(message), out));
 }
@@ -421,8 +416,8 @@ enum sotto_err sotto_group_info_inspect(struct sotto_bytes message,
 static bool bad_external_join(const struct sotto_external_join *join)
 {
     return join == NULL || bad_identity(join->identity) ||
-           bad(join->group_info) || bad(join->ratchet_tree) ||
-           bad(join->authenticated_data) || bad_psks(join->psks) ||
+           bad_view(join->group_info) || bad_view(join->ratchet_tree) ||
+           bad_view(join->authenticated_data) || bad_psks(join->psks) ||
            bad_resumptions(join->resumptions, join->resumption_count) ||
            bad_groups(join->groups) ||
            bad_apps(join->app_proposals, join->app_proposal_count) ||
@@ -516,7 +511,7 @@ enum sotto_err sotto_group_find_member(const struct sotto_group *group,
 {
     bool found = false;
     uint32_t leaf = 0;
-    if (group == NULL || bad(signature_key) || out_leaf == NULL)
+    if (group == NULL || bad_view(signature_key) || out_leaf == NULL)
         return SOTTO_ERR_USAGE;
     enum err err = tree_find_signature_key(
         group->epoch.tree, bytes_in(signature_key), &found, &leaf);
@@ -532,7 +527,7 @@ enum sotto_err sotto_group_export(struct sotto_group *group, const char *label,
                                   struct sotto_bytes context, size_t len,
                                   struct sotto_buf *out)
 {
-    if (group == NULL || label == NULL || bad(context) || out == NULL)
+    if (group == NULL || label == NULL || bad_view(context) || out == NULL)
         return SOTTO_ERR_USAGE;
     if (!group->active)
         return SOTTO_ERR_STATE;
@@ -577,7 +572,7 @@ enum sotto_err sotto_group_ratchet_tree(const struct sotto_group *group,
 enum sotto_err sotto_group_offer_psk(struct sotto_group *group,
                                      struct sotto_psk psk)
 {
-    if (group == NULL || bad(psk.id) || bad(psk.key))
+    if (group == NULL || bad_view(psk.id) || bad_view(psk.key))
         return SOTTO_ERR_USAGE;
     return err_out(group_offer_psk(group, bytes_in(psk.id), bytes_in(psk.key)));
 }
@@ -598,7 +593,7 @@ enum sotto_err sotto_group_protect(struct sotto_group *group,
                                    struct sotto_bytes plaintext, size_t bucket,
                                    struct sotto_buf *out)
 {
-    if (group == NULL || bad(authenticated_data) || bad(plaintext) ||
+    if (group == NULL || bad_view(authenticated_data) || bad_view(plaintext) ||
         out == NULL)
         return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf message = buf_new(MLS_MESSAGE_MAX);
@@ -622,7 +617,8 @@ void sotto_commit_out_free(struct sotto_commit_out *out)
 static bool bad_change(const struct sotto_leaf_change *change)
 {
     return change != NULL &&
-           (bad(change->signature_private) || bad(change->signature_public) ||
+           (bad_view(change->signature_private) ||
+            bad_view(change->signature_public) ||
             bad_list(change->certificates, change->certificate_count) ||
             (change->extensions != NULL &&
              bad_extensions(*change->extensions)) ||
@@ -632,7 +628,7 @@ static bool bad_change(const struct sotto_leaf_change *change)
 
 static bool bad_reinit(const struct sotto_reinit *r)
 {
-    return r == NULL || bad(r->group_id) || bad_extensions(r->extensions);
+    return r == NULL || bad_view(r->group_id) || bad_extensions(r->extensions);
 }
 
 enum sotto_err sotto_group_commit(struct sotto_group *group,
@@ -649,7 +645,7 @@ enum sotto_err sotto_group_commit(struct sotto_group *group,
         (commit->refs == NULL && commit->ref_count > 0) ||
         (commit->reinit != NULL && bad_reinit(commit->reinit)) ||
         (commit->extensions != NULL && bad_extensions(*commit->extensions)) ||
-        bad(commit->authenticated_data) || bad_change(commit->leaf))
+        bad_view(commit->authenticated_data) || bad_change(commit->leaf))
         return SOTTO_ERR_USAGE;
     return err_out(group_commit(group, commit, NULL, out));
 }
@@ -675,9 +671,10 @@ void sotto_group_drop_pending(struct sotto_group *group)
 
 static bool bad_proposal(const struct sotto_proposal *p)
 {
-    return p == NULL || bad(p->key_package) || bad(p->authenticated_data) ||
-           bad(p->app.data) || bad(p->app_data.update) || bad(p->psk_id) ||
-           bad(p->resumption.group_id) || bad_change(p->change) ||
+    return p == NULL || bad_view(p->key_package) ||
+           bad_view(p->authenticated_data) || bad_view(p->app.data) ||
+           bad_view(p->app_data.update) || bad_view(p->psk_id) ||
+           bad_view(p->resumption.group_id) || bad_change(p->change) ||
            bad_extensions(p->extensions) ||
            (p->kind == SOTTO_PROPOSE_REINIT && bad_reinit(p->reinit));
 }
@@ -700,8 +697,8 @@ enum sotto_err sotto_outsider_propose(struct sotto_mls *mls,
                                       const struct sotto_proposal *proposal,
                                       struct sotto_buf *out)
 {
-    if (mls == NULL || from == NULL || bad(from->group_id) ||
-        from->signature_private.len == 0 || bad(from->signature_private) ||
+    if (mls == NULL || from == NULL || bad_view(from->group_id) ||
+        from->signature_private.len == 0 || bad_view(from->signature_private) ||
         (from->kind != SOTTO_SENDER_EXTERNAL &&
          from->kind != SOTTO_SENDER_NEW_MEMBER_PROPOSAL) ||
         bad_proposal(proposal) || out == NULL)
@@ -727,7 +724,7 @@ enum sotto_err sotto_group_process(struct sotto_group *group,
                                    struct sotto_bytes message,
                                    struct sotto_result *out)
 {
-    if (group == NULL || bad(message) || out == NULL)
+    if (group == NULL || bad_view(message) || out == NULL)
         return SOTTO_ERR_USAGE;
     return err_out(group_process(group, bytes_in(message), out));
 }
@@ -760,7 +757,7 @@ static enum err message_peek(struct bytes message,
 enum sotto_err sotto_message_peek(struct sotto_bytes message,
                                   struct sotto_message_view *out)
 {
-    if (bad(message) || out == NULL)
+    if (bad_view(message) || out == NULL)
         return SOTTO_ERR_USAGE;
     return err_out(message_peek(bytes_in(message), out));
 }
@@ -946,7 +943,7 @@ enum sotto_err sotto_group_reinit(const struct sotto_group *group,
 static bool bad_link(const struct sotto_link *link)
 {
     return link == NULL || link->from == NULL || bad_identity(link->identity) ||
-           bad_list(link->adds, link->add_count) || bad(link->group_id) ||
+           bad_list(link->adds, link->add_count) || bad_view(link->group_id) ||
            (link->extensions != NULL && bad_extensions(*link->extensions));
 }
 

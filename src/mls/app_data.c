@@ -202,7 +202,7 @@ static enum err ask_logic(const struct turn *t, const struct bytes *before,
     default: /* a value from outside may be no enumerator */
         return ERR_INVALID;
     }
-    if (data.data == NULL && data.len > 0)
+    if (bad_view(data))
         return ERR_INVALID;
     *out = bytes_in(data);
     return OK;
@@ -328,10 +328,6 @@ enum err app_data_apply(const struct sotto_mls *mls,
 
 /* ---- The installed header ---- */
 
-static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
-
-static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
-
 void sotto_mls_set_component_logic(struct sotto_mls *mls,
                                    struct sotto_component_logic logic)
 {
@@ -369,7 +365,7 @@ enum sotto_err sotto_app_data_encode(const struct sotto_component_data *items,
     if ((items == NULL && count > 0) || out == NULL)
         return SOTTO_ERR_USAGE;
     for (size_t i = 0; i < count; i++)
-        if (bad(items[i].data))
+        if (bad_view(items[i].data))
             return SOTTO_ERR_USAGE;
     CLEANUP(buf_clear) struct buf data = buf_new(MLS_MESSAGE_MAX);
     enum err err = dictionary_encode(items, count, &data);
@@ -381,7 +377,7 @@ enum sotto_err sotto_app_data_encode(const struct sotto_component_data *items,
 enum sotto_err sotto_app_data_at(struct sotto_bytes data, size_t i,
                                  struct sotto_component_data *out)
 {
-    if (bad(data) || out == NULL)
+    if (bad_view(data) || out == NULL)
         return SOTTO_ERR_USAGE;
     enum err err = dictionary_check(bytes_in(data));
     if (err != OK)
@@ -403,7 +399,7 @@ enum sotto_err sotto_app_data_find(struct sotto_bytes extensions,
                                    uint16_t component, struct sotto_bytes *out)
 {
     struct bytes data = {0};
-    if (bad(extensions) || out == NULL)
+    if (bad_view(extensions) || out == NULL)
         return SOTTO_ERR_USAGE;
     enum err err = app_data_check(bytes_in(extensions));
     if (err != OK)

@@ -2,10 +2,6 @@
 /* The installed header: keys of a group for application components. */
 #include "mls/group.h"
 
-static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
-
-static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
-
 static enum err safe_export(struct sotto_group *g, uint16_t component,
                             struct buf *out)
 {
@@ -34,7 +30,7 @@ enum sotto_err sotto_group_safe_export(struct sotto_group *group,
 
 static bool bad_statement(const struct sotto_statement *s)
 {
-    return s == NULL || s->label == NULL || bad(s->content);
+    return s == NULL || s->label == NULL || bad_view(s->content);
 }
 
 static struct statement statement_in(const struct sotto_statement *s)
@@ -66,8 +62,8 @@ enum sotto_err sotto_safe_verify(struct sotto_mls *mls, uint16_t suite,
                                  const struct sotto_statement *statement,
                                  struct sotto_bytes signature)
 {
-    if (mls == NULL || bad(signature_key) || bad_statement(statement) ||
-        bad(signature))
+    if (mls == NULL || bad_view(signature_key) || bad_statement(statement) ||
+        bad_view(signature))
         return SOTTO_ERR_USAGE;
     const struct suite *s = suite_find(suite);
     if (s == NULL)

@@ -69,11 +69,11 @@ enum sotto_err sotto_certificate_at(struct sotto_bytes identity, size_t i,
                                     struct sotto_bytes *out)
 {
     struct x509_chain chain = {0};
-    if ((identity.data == NULL && identity.len > 0) || out == NULL)
+    if (bad_view(identity) || out == NULL)
         return SOTTO_ERR_USAGE;
     enum err err = chain_read(bytes_in(identity), &chain);
     if (err != OK)
-        return (enum sotto_err)err;
+        return err_out(err);
     if (i >= chain.count)
         return SOTTO_ERR_NOTFOUND;
     *out = bytes_out(chain.certificate[i]);
@@ -118,12 +118,11 @@ enum sotto_err sotto_x509_verify(const struct sotto_x509_trust *trust,
                                  struct sotto_bytes name)
 {
     if (trust == NULL || credential == NULL ||
-        (trust->anchors == NULL && trust->anchor_count > 0) ||
-        (name.data == NULL && name.len > 0))
+        (trust->anchors == NULL && trust->anchor_count > 0) || bad_view(name))
         return SOTTO_ERR_USAGE;
     if (trust->anchor_count == 0)
         return SOTTO_ERR_AUTH;
-    return (enum sotto_err)verify(trust, credential, bytes_in(name));
+    return err_out(verify(trust, credential, bytes_in(name)));
 }
 
 /* Who has presented another kind of credential before has no names to keep. */
@@ -146,5 +145,5 @@ enum sotto_err sotto_x509_check(void *ctx,
         sotto_x509_verify(ctx, credential, (struct sotto_bytes){0});
     if (err != SOTTO_OK || before == NULL)
         return err;
-    return (enum sotto_err)check_successor(credential, before);
+    return err_out(check_successor(credential, before));
 }

@@ -607,6 +607,8 @@ static void who_is_removed_has_no_keys_of_the_group(void)
         CHECK_UINT(secrets[i], 0);
     CHECK_UINT(g->epoch.signature_key.len, 0);
     CHECK(g->epoch.ratchets == NULL);
+    CHECK_UINT(sotto_group_process(g, view_of(&out.message), &result),
+               SOTTO_ERR_STATE);
     for (size_t level = 0; level <= MLS_LEVELS_MAX; level++)
         CHECK_UINT(g->epoch.keys.key[level].len, 0);
 }

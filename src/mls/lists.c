@@ -2,14 +2,10 @@
 /* The installed header: encoded lists that it lends and takes. */
 #include "mls/rules.h"
 
-static bool bad(struct sotto_bytes b) { return b.data == NULL && b.len > 0; }
-
-static enum sotto_err err_out(enum err err) { return (enum sotto_err)err; }
-
 enum sotto_err sotto_extension_at(struct sotto_bytes extensions, size_t i,
                                   struct sotto_extension *out)
 {
-    if (bad(extensions) || out == NULL)
+    if (bad_view(extensions) || out == NULL)
         return SOTTO_ERR_USAGE;
     struct reader r = reader_of(bytes_in(extensions));
     struct extension e = {0};
@@ -77,7 +73,7 @@ enum sotto_err sotto_external_sender_at(struct sotto_bytes data, uint32_t i,
                                         struct sotto_credential *out)
 {
     struct external_sender s = {0};
-    if (bad(data) || out == NULL)
+    if (bad_view(data) || out == NULL)
         return SOTTO_ERR_USAGE;
     enum err err = external_sender_at(bytes_in(data), i, &s);
     if (err == OK)

@@ -200,7 +200,97 @@ static void a_joiner_needs_the_tree_of_the_group(void)
     CHECK_UINT(sotto_group_join(w.mls, &join, g), SOTTO_OK);
 }
 
+/* ---- What a member may propose, and commit ---- */
+
+static void nobody_proposes_what_cannot_be_committed(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf out = {0};
+    struct sotto_extension e = {0xf777, text_of("nobody lists it")};
+    struct sotto_proposal remove = {.kind = SOTTO_PROPOSE_REMOVE, .leaf = 3};
+    struct sotto_proposal extend = {.kind = SOTTO_PROPOSE_EXTENSIONS,
+                                    .extensions = {&e, 1}};
+    CHECK(world_three(&w, SUITE_1, 30));
+    struct sotto_group *g = w.member[0].group;
+    CHECK_UINT(sotto_group_propose(g, &remove, &out), SOTTO_ERR_NOTFOUND);
+    CHECK_UINT(sotto_group_propose(g, &extend, &out), SOTTO_ERR_INVALID);
+    CHECK_UINT(sotto_group_proposal_count(g), 0);
+}
+
+/* The others cannot know what has not come back from the server. */
+static void a_commit_waits_for_ones_own_proposals(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf proposal = {0};
+    struct sotto_proposal remove = {.kind = SOTTO_PROPOSE_REMOVE, .leaf = 2};
+    struct sotto_commit ask = {.use_pending = true};
+    CHECK(world_three(&w, SUITE_1, 31));
+    CHECK_UINT(sotto_group_propose(w.member[0].group, &remove, &proposal),
+               SOTTO_OK);
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    CHECK_UINT(world_in_group(&w), 3);
+    CHECK(world_agrees(&w));
+}
+
+/* Its keys come into force with the commit of another. */
+static void an_update_with_a_new_signature_key_takes_over(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf proposal = {0};
+    CLEANUP(sotto_buf_free) struct sotto_buf said = {0};
+    CHECK(world_three(&w, SUITE_1, 32));
+    const struct member *spare = &w.member[20];
+    struct sotto_leaf_change change = {
+        .signature_private = view_of(&spare->signature_private),
+        .signature_public = view_of(&spare->signature_public)};
+    struct sotto_proposal update = {.kind = SOTTO_PROPOSE_UPDATE,
+                                    .change = &change};
+    struct sotto_commit ask = {.use_pending = true};
+    struct sotto_commit plain = {0};
+    CHECK_UINT(sotto_group_propose(w.member[1].group, &update, &proposal),
+               SOTTO_OK);
+    for (size_t i = 0; i < 3; i++)
+        CHECK_UINT(world_outcome(&w, i, &proposal), SOTTO_PROPOSAL);
+    CHECK_UINT(world_commit(&w, 0, &ask, NULL, 0), SOTTO_OK);
+    CHECK_UINT(sotto_group_protect(w.member[1].group, text_of(""),
+                                   text_of("hello"), 0, &said),
+               SOTTO_OK);
+    CHECK_UINT(world_outcome(&w, 2, &said), SOTTO_APPLICATION);
+    CHECK_UINT(world_commit(&w, 1, &plain, NULL, 0), SOTTO_OK);
+    CHECK(world_agrees(&w));
+}
+
+/* Section 7.5: what a commit blanks has no key any more. */
+static void no_key_outlives_its_node(void)
+{
+    CLEANUP(world_close) struct world w = {0};
+    const uint32_t gone = 3;
+    struct sotto_commit ask = {0};
+    CHECK_UINT(world_open(&w, SUITE_1, 33), SOTTO_OK);
+    CHECK_UINT(world_found(&w, 0), SOTTO_OK);
+    CHECK_UINT(world_add(&w, 0, 1, 8), SOTTO_OK);
+    for (size_t i = 0; i < 9; i++) {
+        if (i == 8) {
+            ask.removes = &gone;
+            ask.remove_count = 1;
+        }
+        CHECK_UINT(world_commit(&w, i % 8, &ask, NULL, 0), SOTTO_OK);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        const struct sotto_group *g = w.member[i].group;
+        CHECK((g == NULL) == (i == gone));
+        if (g != NULL)
+            CHECK_UINT(treekem_private_check(w.mls->crypto, g->epoch.suite,
+                                             &g->epoch.keys, g->epoch.tree),
+                       OK);
+    }
+}
+
 static const struct test tests[] = {
+    TEST(nobody_proposes_what_cannot_be_committed),
+    TEST(a_commit_waits_for_ones_own_proposals),
+    TEST(an_update_with_a_new_signature_key_takes_over),
+    TEST(no_key_outlives_its_node),
     TEST(a_commit_that_breaks_a_rule_is_refused),
     TEST(a_proposal_of_a_type_for_others_is_refused),
     TEST(application_data_is_never_public),

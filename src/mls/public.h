@@ -32,6 +32,18 @@ static inline struct sotto_bytes bytes_out(struct bytes b)
     return (struct sotto_bytes){b.data, b.len};
 }
 
+/* api.c asserts that the codes are the same. */
+static inline enum sotto_err err_out(enum err err)
+{
+    return (enum sotto_err)err;
+}
+
+/* A view is wrong when it has a length and no data. */
+static inline bool bad_view(struct sotto_bytes b)
+{
+    return b.data == NULL && b.len > 0;
+}
+
 static inline void digest_out(const struct digest *from, struct sotto_ref *to)
 {
     _Static_assert(sizeof(to->data) == sizeof(from->data), "same size");
