@@ -549,13 +549,13 @@ struct sotto_app_proposal {
     struct sotto_bytes data;
 };
 
-/* An AppDataUpdate of draft-ietf-mls-extensions, for which see
- * sotto/mls_components.h: it changes the data of a
- * component in the GroupContext, without a path. A commit has several updates
- * of a component, or removes it once, where it has data. All members list
- * SOTTO_PROPOSAL_APP_DATA_UPDATE and SOTTO_EXTENSION_APP_DATA_DICTIONARY; where
- * the group requires the former (RFC 9420, section 11.1), nothing else changes
- * the dictionary, and new GroupContext extensions repeat it as it is. */
+/* An AppDataUpdate of draft-ietf-mls-extensions (see sotto/mls_components.h):
+ * it changes the data of a component in the GroupContext, without a path. A
+ * commit has several updates of a component, or removes it once, where it has
+ * data. All members list SOTTO_PROPOSAL_APP_DATA_UPDATE and
+ * SOTTO_EXTENSION_APP_DATA_DICTIONARY; where the group requires the former (RFC
+ * 9420, section 11.1), nothing else changes the dictionary, and new
+ * GroupContext extensions repeat it as it is. */
 struct sotto_app_data_update {
     uint16_t component;
     bool remove;

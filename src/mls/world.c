@@ -7,13 +7,6 @@
 
 #include <string.h>
 
-#define TRY_PUBLIC(call)              \
-    do {                              \
-        enum sotto_err err_ = (call); \
-        if (err_ != SOTTO_OK)         \
-            return err_;              \
-    } while (0)
-
 struct sotto_bytes view_of(const struct sotto_buf *b)
 {
     return (struct sotto_bytes){b->data, b->len};

@@ -8,6 +8,14 @@
 #include "crypto/entropy.h"
 #include "sotto/mls_components.h"
 
+/* TRY for the installed header. */
+#define TRY_PUBLIC(call)              \
+    do {                              \
+        enum sotto_err err_ = (call); \
+        if (err_ != SOTTO_OK)         \
+            return err_;              \
+    } while (0)
+
 #define WORLD_MAX       40U
 #define RECORDS_MAX     512U
 #define WORLD_EXT       0xf100U /* an extension type that all members support */

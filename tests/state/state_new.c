@@ -32,13 +32,6 @@ enum {
 };
 #define EPOCHS 20U /* so that old resumption PSKs have made room for newer */
 
-#define TRY_PUBLIC(call)              \
-    do {                              \
-        enum sotto_err err_ = (call); \
-        if (err_ != SOTTO_OK)         \
-            return err_;              \
-    } while (0)
-
 static enum sotto_err keep(struct fixture *f, const char *name,
                            struct sotto_bytes value)
 {
