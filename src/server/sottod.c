@@ -513,7 +513,11 @@ static int run_command(const struct options *o, const char *name)
         say(&p);
         return p.kind == PROBLEM_USAGE ? EXIT_USAGE : EXIT_FAILED;
     }
-    return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return EXIT_OK;
+    (void)dprintf(STDERR_FILENO,
+                  "sottod: what it printed could not all be written\n");
+    return EXIT_FAILED;
 }
 
 int main(int argc, char **argv)

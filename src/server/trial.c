@@ -114,6 +114,7 @@ static bool chance(void)
     unsigned char byte = 0;
     return syscall(SYS_getrandom, &byte, 1, 0U) == 1;
 }
+static bool a_moment_of_sleep(void) { return usleep(1) == 0; }
 
 enum {
     NET = 1U << SANDBOX_NET, /* where the call is allowed */
@@ -128,6 +129,7 @@ static const struct trial {
 } trials[] = {
     {"memory", memory, NET | STORE, false},
     {"random numbers", chance, NET | STORE, false},
+    {"a moment of sleep", a_moment_of_sleep, STORE, false},
     {"a file of the data folder", file_inside, STORE, false},
     {"a file elsewhere", read_of_others, 0, true},
     {"a folder elsewhere", list_of_others, 0, true},

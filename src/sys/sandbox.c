@@ -99,11 +99,19 @@ static enum err allow_folder(int rules, const char *folder, uint64_t known,
     return err;
 }
 
+static enum err without_landlock(enum sandbox_kind kind)
+{
+    if (kind == SANDBOX_STORE) /* seccomp keeps net from files, but not this */
+        log_warn("sandbox: this kernel has no Landlock, so the store is kept "
+                 "to its folder by its user's rights alone");
+    return OK;
+}
+
 static enum err restrict_files(const struct sandbox *s, struct problem *p)
 {
     int version = sandbox_landlock();
     if (version == 0)
-        return OK; /* seccomp keeps net from all files, and the store inside */
+        return without_landlock(s->kind);
     const struct landlock_rights all = rights_of(version, s->kind);
     int rules = (int)syscall(SYS_landlock_create_ruleset, &all,
                              rights_size(version), 0U);
@@ -145,22 +153,24 @@ static const int calls_net[] = {
     SCMP_SYS(getsockname),
 };
 
-/* Of SQLite, of the folder of blobs, and to see net's end. */
+/* Of SQLite (that sleeps while another process has the lock), of the folder of
+ * blobs, and to see net's end. */
 static const int calls_store[] = {
-    SCMP_SYS(access),    SCMP_SYS(faccessat),  SCMP_SYS(faccessat2),
-    SCMP_SYS(fallocate), SCMP_SYS(fchmod),     SCMP_SYS(fchown),
-    SCMP_SYS(fcntl),     SCMP_SYS(fdatasync),  SCMP_SYS(flock),
-    SCMP_SYS(fstat),     SCMP_SYS(fsync),      SCMP_SYS(ftruncate),
-    SCMP_SYS(getcwd),    SCMP_SYS(getdents64), SCMP_SYS(geteuid),
-    SCMP_SYS(getuid),    SCMP_SYS(lseek),      SCMP_SYS(lstat),
-    SCMP_SYS(mkdir),     SCMP_SYS(mkdirat),    SCMP_SYS(newfstatat),
-    SCMP_SYS(open),      SCMP_SYS(openat),     SCMP_SYS(poll),
-    SCMP_SYS(ppoll),     SCMP_SYS(pread64),    SCMP_SYS(pwrite64),
-    SCMP_SYS(readlink),  SCMP_SYS(readlinkat), SCMP_SYS(rename),
-    SCMP_SYS(renameat),  SCMP_SYS(renameat2),  SCMP_SYS(rmdir),
-    SCMP_SYS(stat),      SCMP_SYS(statfs),     SCMP_SYS(fstatfs),
-    SCMP_SYS(statx),     SCMP_SYS(unlink),     SCMP_SYS(unlinkat),
-    SCMP_SYS(wait4),     SCMP_SYS(waitid),
+    SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),  SCMP_SYS(access),
+    SCMP_SYS(faccessat),       SCMP_SYS(faccessat2), SCMP_SYS(fallocate),
+    SCMP_SYS(fchmod),          SCMP_SYS(fchown),     SCMP_SYS(fcntl),
+    SCMP_SYS(fdatasync),       SCMP_SYS(flock),      SCMP_SYS(fstat),
+    SCMP_SYS(fsync),           SCMP_SYS(ftruncate),  SCMP_SYS(getcwd),
+    SCMP_SYS(getdents64),      SCMP_SYS(geteuid),    SCMP_SYS(getuid),
+    SCMP_SYS(lseek),           SCMP_SYS(lstat),      SCMP_SYS(mkdir),
+    SCMP_SYS(mkdirat),         SCMP_SYS(newfstatat), SCMP_SYS(open),
+    SCMP_SYS(openat),          SCMP_SYS(poll),       SCMP_SYS(ppoll),
+    SCMP_SYS(pread64),         SCMP_SYS(pwrite64),   SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat),      SCMP_SYS(rename),     SCMP_SYS(renameat),
+    SCMP_SYS(renameat2),       SCMP_SYS(rmdir),      SCMP_SYS(stat),
+    SCMP_SYS(statfs),          SCMP_SYS(fstatfs),    SCMP_SYS(statx),
+    SCMP_SYS(unlink),          SCMP_SYS(unlinkat),   SCMP_SYS(wait4),
+    SCMP_SYS(waitid),
 };
 
 static int allow_all(scmp_filter_ctx filter, const int *calls, size_t count)
