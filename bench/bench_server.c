@@ -121,8 +121,7 @@ static double memory_of(pid_t pid)
 
 struct variant {
     const char *name;
-    unsigned senders;
-    unsigned channels;
+    struct load_plan plan;
 };
 
 /* What a run took of each process. */
@@ -136,8 +135,9 @@ static struct cost cost_now(const struct sottod *s)
 }
 
 struct totals {
-    double rates[ROUNDS];
-    double *latency; /* of all appends */
+    double rates[ROUNDS];  /* appends per second */
+    double pushes[ROUNDS]; /* entries that reached clients, per second */
+    double *latency;       /* of all appends */
     size_t appends;
     size_t pushed;
     struct cost cost;
@@ -169,6 +169,7 @@ static enum err measure(const struct sottod *s, struct load *load,
     for (unsigned i = 0; i < ROUNDS; i++) {
         TRY(load_run(load, ROUND_S, each, &r, p));
         t->rates[i] = (double)r.appends / r.seconds;
+        t->pushes[i] = (double)r.pushed / r.seconds;
         TRY(latency_add(t, &r));
     }
     struct cost after = cost_now(s);
@@ -181,14 +182,14 @@ static void line(const struct variant *v, const char *what, double value,
                  const char *unit)
 {
     char name[80];
-    (void)snprintf(name, sizeof name, "server_append%s%s_%u", v->name, what,
-                   v->senders);
+    (void)snprintf(name, sizeof name, "server_%s%s", v->name, what);
     report(name, value, unit);
 }
 
 static void print(const struct variant *v, struct totals *t)
 {
     double count = (double)t->appends;
+    double cpu = t->cost.store + t->cost.net;
     report_sort(t->latency, t->appends);
     line(v, "", report_median(t->rates, ROUNDS), "1/s");
     line(v, "_p50", report_quantile(t->latency, t->appends, 0.5) * 1e3, "ms");
@@ -196,21 +197,20 @@ static void print(const struct variant *v, struct totals *t)
     line(v, "_store_cpu", t->cost.store / count * 1e6, "us");
     line(v, "_net_cpu", t->cost.net / count * 1e6, "us");
     line(v, "_client_cpu", t->cost.load / count * 1e6, "us");
-    line(v, "_pushed", (double)t->pushed / count, "1/append");
+    line(v, "_pushed", report_median(t->pushes, ROUNDS), "1/s");
+    line(v, "_pushed_per_cpu", (double)t->pushed / cpu, "1/cpu-s");
 }
 
 static void totals_clear(struct totals *t) { mem_drop(t->latency); }
 
-static enum err bench_append(const struct variant *v, struct problem *p)
+static enum err bench_load(const struct variant *v, struct problem *p)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
     CLEANUP(load_close) struct load *load = NULL;
     CLEANUP(totals_clear) struct totals t = {0};
     TRY(server_start(&s, p));
-    const struct load_plan plan = {.server = s.address,
-                                   .clients = v->senders,
-                                   .channels = v->channels,
-                                   .attach = true};
+    struct load_plan plan = v->plan;
+    plan.server = s.address;
     TRY(load_open(&plan, &load, p));
     TRY(measure(&s, load, &t, p));
     print(v, &t);
@@ -252,24 +252,49 @@ static enum err bench_idle(bool identified, struct problem *p)
 
 /* ---- The whole ---- */
 
-static enum err run_all(struct problem *p)
+static const struct variant variants[] = {
+    {"append_1", {.clients = 1, .channels = 1, .attach = true}},
+    {"append_16", {.clients = 16, .channels = 16, .attach = true}},
+    {"append_256", {.clients = 256, .channels = 256, .attach = true}},
+    {"append_shared_16", {.clients = 16, .channels = 1, .attach = true}},
+    {"relay",
+     {.clients = 200,
+      .channels = 100,
+      .attach = true,
+      .ephemeral = true,
+      .in_flight = 4}},
+    {"fan_out",
+     {.clients = 200,
+      .channels = 1,
+      .attach = true,
+      .senders = 1,
+      .in_flight = 4}},
+};
+
+/* With no words: everything. */
+static bool wanted(char **words, const char *name)
 {
-    static const struct variant variants[] = {
-        {"", 1, 1},
-        {"", 16, 16},
-        {"", 256, 256},
-        {"_shared", 16, 1},
-    };
-    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
-        if (variants[i].senders <= report_scale(UINT32_MAX, 16))
-            TRY(bench_append(&variants[i], p));
-    TRY(bench_idle(false, p));
-    return bench_idle(true, p);
+    for (size_t i = 0; words[i] != NULL; i++)
+        if (strcmp(words[i], name) == 0)
+            return true;
+    return words[0] == NULL;
 }
 
-int main(void)
+static enum err run_all(char **words, struct problem *p)
+{
+    for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++)
+        if (wanted(words, variants[i].name) &&
+            variants[i].plan.clients <= report_scale(UINT32_MAX, 200))
+            TRY(bench_load(&variants[i], p));
+    if (wanted(words, "idle_anonymous"))
+        TRY(bench_idle(false, p));
+    return wanted(words, "idle_identified") ? bench_idle(true, p) : OK;
+}
+
+int main(int argc, char **argv)
 {
     struct problem p = {0};
+    (void)argc;
     (void)signal(SIGPIPE, SIG_IGN);
     (void)process_descriptors();
     printf(
@@ -277,7 +302,7 @@ int main(void)
         "channel of its own but for `shared`; senders are attached and get "
         "their own entries back\n",
         file_system(place()), place());
-    enum err err = run_all(&p);
+    enum err err = run_all(argv + 1, &p);
     if (err != OK)
         (void)fprintf(stderr, "bench_server: %s: %s\n", err_text(err),
                       p.detail);

@@ -20,12 +20,11 @@
 #define BODY_SIZE      1024U
 #define BODY_MAX       2048U
 #define AT_ONCE        16U /* connections that are being set up */
-#define PATIENCE_S     60.0
-#define LATENCIES_MAX  (1U << 20)
+#define PATIENCE_S     300.0
+#define LATENCIES_MAX  (1U << 21)
 #define POW_TRIES      1024U
 #define POW_BITS       1U
 #define ID_TEXT        "bench %s %u"
-#define REQUEST_ID     1U
 #define CLIENT_MESSAGE (1U << 20)
 
 struct client {
@@ -35,10 +34,10 @@ struct client {
     unsigned number;
     size_t step; /* in `steps`: which answer it waits for */
     bool ready;
-    bool waiting;     /* for the answer to an append */
-    unsigned appends; /* ever: names the next */
-    unsigned left;    /* in this run */
-    double sent;
+    unsigned waiting;                /* for so many answers to appends */
+    unsigned appends;                /* ever: names the next */
+    unsigned left;                   /* in this run */
+    double sent[LOAD_IN_FLIGHT_MAX]; /* when, by request id; 0: not under way */
     uint8_t channel[ID_SIZE];
     uint8_t sub[ID_SIZE];
     uint8_t cap[CAP_SIZE];
@@ -76,11 +75,10 @@ static void fail(struct load *l, enum err err, const char *what)
 
 /* ---- Requests ---- */
 
-static enum err send_bytes(struct client *c)
+static enum err send_bytes(struct client *c, uint32_t id)
 {
     struct load *l = c->load;
-    const struct message m = {FRAME_REQUEST, REQUEST_ID,
-                              buf_bytes(&l->request)};
+    const struct message m = {FRAME_REQUEST, id, buf_bytes(&l->request)};
     l->frames.len = 0;
     TRY(frame_write(&l->frames, &m));
     return stream_send(c->stream, buf_bytes(&l->frames));
@@ -90,7 +88,7 @@ static enum err send_request(struct client *c, const struct request *q)
 {
     c->load->request.len = 0;
     TRY(request_write(&c->load->request, q));
-    return send_bytes(c);
+    return send_bytes(c, 0);
 }
 
 static struct access access_of(const struct client *c)
@@ -124,7 +122,7 @@ static enum err send_register(struct client *c, const struct answer *a)
                               .exporter = BYTES_ARRAY(exporter)};
     c->load->request.len = 0;
     TRY(account_request(c->load->crypto, &s, c->number, &c->load->request));
-    return send_bytes(c);
+    return send_bytes(c, 0);
 }
 
 static enum err send_create(struct client *c, const struct answer *a)
@@ -154,22 +152,35 @@ static enum err send_attach(struct client *c, const struct answer *a)
     return send_request(c, &q);
 }
 
+static uint32_t free_id(const struct client *c)
+{
+    uint32_t id = 0;
+    while (c->sent[id] > 0)
+        id++;
+    return id;
+}
+
 static enum err send_append(struct client *c)
 {
     struct load *l = c->load;
     uint8_t key[IDEMPOTENCY_KEY] = {0};
+    uint32_t id = free_id(c);
     memcpy(key, &c->number, sizeof c->number);
     memcpy(key + sizeof c->number, &c->appends, sizeof c->appends);
     const struct request q = {.method = METHOD_APPEND,
                               .append = {.access = access_of(c),
-                                         .kind = ENTRY_APPLICATION,
+                                         .kind = l->plan.ephemeral
+                                                     ? ENTRY_EPHEMERAL
+                                                     : ENTRY_APPLICATION,
                                          .idempotency_key = BYTES_ARRAY(key),
                                          .body = buf_bytes(&l->body)}};
-    TRY(send_request(c, &q));
+    l->request.len = 0;
+    TRY(request_write(&l->request, &q));
+    TRY(send_bytes(c, id));
     c->appends++;
     c->left--;
-    c->sent = report_clock();
-    c->waiting = true;
+    c->sent[id] = report_clock();
+    c->waiting++;
     l->waiting++;
     return OK;
 }
@@ -219,36 +230,42 @@ static void on_up(void *ctx) { go_on(ctx, NULL); }
 static void keep_sending(struct client *c)
 {
     struct load *l = c->load;
-    if (!l->running || c->left == 0)
-        return;
-    enum err err = send_append(c);
-    if (err != OK)
-        fail(l, err, "cannot append");
+    while (l->err == OK && l->running && c->left > 0 &&
+           c->waiting < l->plan.in_flight) {
+        enum err err = send_append(c);
+        if (err != OK)
+            fail(l, err, "cannot append");
+    }
 }
 
-static void on_appended(struct client *c)
+static void on_appended(struct client *c, uint32_t id)
 {
     struct load *l = c->load;
+    if (id >= l->plan.in_flight || c->sent[id] == 0) {
+        fail(l, ERR_MALFORMED, "an answer to nothing");
+        return;
+    }
     if (l->appends == LATENCIES_MAX) {
         fail(l, ERR_LIMIT, "too many appends in one run");
         return;
     }
-    l->latency[l->appends++] = report_clock() - c->sent;
-    c->waiting = false;
+    l->latency[l->appends++] = report_clock() - c->sent[id];
+    c->sent[id] = 0;
+    c->waiting--;
     l->waiting--;
     keep_sending(c);
 }
 
-static enum err on_answer(struct client *c, struct bytes bytes)
+static enum err on_answer(struct client *c, const struct message *m)
 {
     struct answer a;
-    TRY(answer_read(bytes, &a));
+    TRY(answer_read(m->bytes, &a));
     if (a.status != STATUS_OK) {
         fail(c->load, ERR_INVALID, status_text((enum status)a.status));
         return OK;
     }
     if (c->ready) {
-        on_appended(c);
+        on_appended(c, m->id);
     } else {
         c->step++;
         go_on(c, &a);
@@ -263,7 +280,7 @@ static enum err on_data(void *ctx, struct bytes bytes)
         struct message m;
         TRY(deframer_next(&c->deframer, &bytes, &m, &ready));
         if (ready && m.kind == FRAME_ANSWER)
-            TRY(on_answer(c, m.bytes));
+            TRY(on_answer(c, &m));
         else if (ready)
             c->load->pushed++;
     }
@@ -370,6 +387,11 @@ enum err load_open(const struct load_plan *plan, struct load **out,
     if (l == NULL)
         return ERR_NOMEM;
     l->plan = *plan;
+    if (l->plan.in_flight == 0)
+        l->plan.in_flight = 1;
+    if (l->plan.senders == 0)
+        l->plan.senders = plan->clients;
+    assert(l->plan.in_flight <= LOAD_IN_FLIGHT_MAX);
     l->body = buf_new(BODY_MAX);
     l->request = buf_new(MESSAGE_MAX);
     l->frames = buf_new(frame_size(MESSAGE_MAX));
@@ -413,7 +435,7 @@ enum err load_run(struct load *load, double seconds, unsigned each,
     double start = report_clock();
     load->appends = load->pushed = 0;
     load->running = true;
-    for (unsigned i = 0; i < load->plan.clients; i++) {
+    for (unsigned i = 0; i < load->plan.senders; i++) {
         load->clients[i].left = each > 0 ? each : UINT_MAX;
         keep_sending(&load->clients[i]);
     }

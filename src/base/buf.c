@@ -30,7 +30,7 @@ static size_t next_cap(const struct buf *b, size_t need)
     return cap > need ? cap : need;
 }
 
-enum err buf_extend(struct buf *b, size_t len)
+enum err buf_reserve(struct buf *b, size_t len)
 {
     if (len > b->max - b->len)
         return ERR_LIMIT;
@@ -45,6 +45,12 @@ enum err buf_extend(struct buf *b, size_t len)
         b->data = data;
         b->cap = cap;
     }
+    return OK;
+}
+
+enum err buf_extend(struct buf *b, size_t len)
+{
+    TRY(buf_reserve(b, len));
     b->len += len;
     return OK;
 }

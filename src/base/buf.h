@@ -22,6 +22,9 @@ void buf_clear(struct buf *b);
 /* Lends the content, until `b` is next changed. */
 struct bytes buf_bytes(const struct buf *b);
 
+/* Makes room, so that `len` bytes more need no memory. */
+MUST_USE enum err buf_reserve(struct buf *b, size_t len);
+
 /* Adds `len` zero bytes at the end. */
 MUST_USE enum err buf_extend(struct buf *b, size_t len);
 

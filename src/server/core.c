@@ -11,8 +11,10 @@
 #define ROUNDS_MAX                                            \
     4U /* of the store in one flush: the longest handler is 2 \
         */
-#define COLLECT_MS 1000U
-#define MIB        (1U << 20)
+#define COLLECT_MS    1000U
+#define MIB           (1U << 20)
+#define SPARE_TASKS   64U
+#define SPARE_MESSAGE (4U << 10)
 
 static const struct handler handlers[] = {
     {METHOD_HELLO, serve_hello, NULL},
@@ -107,6 +109,7 @@ enum err core_create(const struct core_parts *parts, struct core **out)
 }
 
 static void task_free(struct core *c, struct task *t);
+static void task_release(struct task *t);
 static void conn_free(struct conn *conn);
 
 void core_free(struct core **core)
@@ -117,6 +120,10 @@ void core_free(struct core **core)
         return;
     while (c->tasks != NULL)
         task_free(c, c->tasks);
+    for (struct task *t = c->spare; t != NULL; t = c->spare) {
+        c->spare = t->next;
+        task_release(t);
+    }
     for (struct map_node *n = map_each(&c->conns, NULL); n != NULL;
          n = map_each(&c->conns, NULL))
         core_close(c, MAP_OBJECT(n, struct conn, by_number)->number);
@@ -145,15 +152,11 @@ struct core_stats core_stats(const struct core *c)
 
 /* --- connections --- */
 
-static struct bytes number_bytes(const uint32_t *number)
-{
-    return (struct bytes){(const uint8_t *)number, sizeof *number};
-}
-
 struct conn *conn_find(const struct core *c, uint32_t number)
 {
-    uint64_t hash = map_hash(&c->conns, number_bytes(&number));
-    struct map_node *n = map_find(&c->conns, hash);
+    /* Numbers are places in net's tables, which no client chooses: they are
+     * their own hash. */
+    struct map_node *n = map_find(&c->conns, number);
     while (n != NULL && MAP_OBJECT(n, struct conn, by_number)->number != number)
         n = map_again(n);
     return n != NULL ? MAP_OBJECT(n, struct conn, by_number) : NULL;
@@ -184,8 +187,7 @@ enum err core_open(struct core *c, uint32_t number, struct bytes exporter,
         memcpy(conn->exporter, exporter.data, exporter.len);
     enum err err = conn->last == NULL ? ERR_NOMEM : OK;
     if (err == OK)
-        err = map_add(&c->conns, &conn->by_number,
-                      map_hash(&c->conns, number_bytes(&number)));
+        err = map_add(&c->conns, &conn->by_number, number);
     if (err != OK)
         conn_free(conn);
     return err;
@@ -274,15 +276,49 @@ bool task_fail(const struct core *c, struct task *t, enum err err)
     return task_refuse(t, STATUS_BUSY, c->config.busy_retry_ms);
 }
 
+/* Most requests are small and end soon: some tasks wait for the next one with
+ * the memory of their message. */
+static struct task *spare_take(struct core *c)
+{
+    struct task *t = c->spare;
+    if (t != NULL) {
+        c->spare = t->next;
+        c->spare_count--;
+        t->next = NULL;
+        return t;
+    }
+    t = mem_alloc(sizeof *t);
+    if (t != NULL)
+        t->message = buf_new(MESSAGE_MAX);
+    return t;
+}
+
+static void task_release(struct task *t)
+{
+    buf_clear(&t->message);
+    mem_free(t, sizeof *t);
+}
+
+static void spare_add(struct core *c, struct task *t)
+{
+    if (c->spare_count >= SPARE_TASKS || t->message.cap > SPARE_MESSAGE) {
+        task_release(t);
+        return;
+    }
+    buf_truncate(&t->message, 0); /* wipes its capability */
+    *t = (struct task){.message = t->message, .next = c->spare};
+    c->spare = t;
+    c->spare_count++;
+}
+
 static enum err task_create(struct core *c, struct conn *conn, uint32_t id,
                             struct task **out)
 {
-    struct task *t = mem_alloc(sizeof *t);
+    struct task *t = spare_take(c);
     if (t == NULL)
         return ERR_NOMEM;
     t->conn = conn;
     t->id = id;
-    t->message = buf_new(MESSAGE_MAX);
     t->scratch = buf_new(MESSAGE_MAX);
     t->op.now = c->now_ms / 1000;
     t->op.day = (uint32_t)(t->op.now / 86400);
@@ -308,10 +344,9 @@ static void task_free(struct core *c, struct task *t)
     c->task_count--;
     if (t->conn != NULL && --t->conn->pending == 0 && t->conn->gone)
         conn_free(t->conn);
-    buf_clear(&t->message);
     buf_clear(&t->scratch);
     buf_clear(&t->op.data);
-    mem_free(t, sizeof *t);
+    spare_add(c, t);
 }
 
 enum err task_own(struct core *c, uint16_t rule, struct task **out)

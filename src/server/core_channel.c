@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-#define MINUTE_MS 60000U
+#define MINUTE_MS  60000U
+#define EVENT_REST 64U /* at least what an entry event has beside its body */
 
 /* --- attachments --- */
 
@@ -112,6 +113,9 @@ static enum err attachment_add(struct core *c, struct conn *conn,
 static enum err event_make(const struct request *event, struct core_blob **out)
 {
     TRY(blob_create(out));
+    if (event->method == EVENT_ENTRY)
+        TRY(buf_reserve(&(*out)->message,
+                        event->entry_event.body.len + EVENT_REST));
     return request_write(&(*out)->message, event);
 }
 
@@ -128,10 +132,11 @@ static void push_head(struct core *c, struct attachment *a, uint64_t head)
         a->pulls = true;
 }
 
-/* Gives an entry to everybody who is attached; whom it cannot be given (slow,
- * or no memory), is told to read. An ephemeral entry is then lost. */
+/* Gives an entry to everybody who is attached, `but` excepted; whom it cannot
+ * be given (slow, or no memory), is told to read. An ephemeral entry is then
+ * lost. */
 static void push_entry(struct core *c, struct topic *topic,
-                       const struct request *event)
+                       const struct request *event, const struct conn *but)
 {
     CLEANUP(blob_release) struct core_blob *b = NULL;
     bool made = event_make(event, &b) == OK;
@@ -140,7 +145,7 @@ static void push_entry(struct core *c, struct topic *topic,
         topic->head = seq;
     for (struct attachment *a = topic->attachments; a != NULL;
          a = a->topic_next) {
-        if (a->pulls)
+        if (a->pulls || a->conn == but)
             continue;
         bool room =
             made && !a->conn->slow && c->output_bytes < c->config.output_max;
@@ -294,13 +299,14 @@ static struct request entry_event_of(const struct task *t, uint64_t seq)
     };
 }
 
-/* Rule 6: not stored, no number, and to those only who are there. */
+/* Rule 6: not stored, no number, and to those only who are there. Its sender
+ * knows it: there is no number to learn. */
 static void push_ephemeral(struct core *c, const struct task *t)
 {
     struct topic *topic = topic_find(c, t->op.request.append.access.channel);
     const struct request event = entry_event_of(t, 0);
     if (topic != NULL)
-        push_entry(c, topic, &event);
+        push_entry(c, topic, &event, t->conn);
 }
 
 /* Whoever is attached with this capability has shown its right already. */
@@ -360,7 +366,7 @@ bool done_append(struct core *c, struct task *t)
     if (topic == NULL)
         return true;
     const struct request event = entry_event_of(t, t->op.answer.append.seq);
-    push_entry(c, topic, &event);
+    push_entry(c, topic, &event, NULL);
     drop_ended(c, topic, t->op.commit.ends);
     return true;
 }

@@ -102,6 +102,8 @@ struct core {
     struct map topics;
     struct task *tasks;
     size_t task_count;
+    struct task *spare; /* not in use: see spare_take */
+    size_t spare_count;
     bool submitted; /* something, since the last flush */
     struct output *outputs, **outputs_end;
     size_t output_bytes;

@@ -18,8 +18,8 @@ enum err blob_create(struct core_blob **out)
 void blob_release(struct core_blob **b)
 {
     if (*b != NULL && --(*b)->users == 0) {
-        buf_clear(&(*b)->message);
-        mem_free(*b, sizeof **b);
+        mem_drop((*b)->message.data); /* clients get it: no need to wipe */
+        mem_drop(*b);
     }
     *b = NULL;
 }

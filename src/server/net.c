@@ -24,7 +24,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FRAMES_KEEP   (128U << 10) /* of the shared buffer, between messages */
 #define OPEN_BYTES    (TLS_EXPORTER_SIZE + sizeof(uint64_t))
 #define WARN_PAUSE_MS 60000U
 #define REQUESTS_LOW  (NET_REQUESTS_MAX / 2)
@@ -58,8 +57,7 @@ struct net {
     size_t count; /* clients that live */
     struct client *held;
     uint64_t warn_again_ms;
-    size_t parts;      /* bytes of messages that are not whole yet */
-    struct buf frames; /* shared: an answer on its way to its stream */
+    size_t parts; /* bytes of messages that are not whole yet */
     bool listening;
     bool draining;
     bool done;
@@ -372,15 +370,13 @@ static void watch_for_hello(struct client *c, struct bytes answer)
 
 static enum err send_message(struct client *c, const struct pipe_record *r)
 {
-    struct net *n = c->net;
     const struct message m = {(enum frame_kind)r->kind, r->id, r->bytes};
-    enum err err = frame_write(&n->frames, &m);
-    if (err == OK)
-        err = stream_send(c->stream, buf_bytes(&n->frames));
-    if (n->frames.cap > FRAMES_KEEP)
-        buf_clear(&n->frames);
-    else
-        n->frames.len = 0; /* what the client gets anyway: no need to wipe */
+    size_t size = frame_size(r->bytes.len);
+    uint8_t *to = NULL;
+    TRY(stream_extend(c->stream, size, &to));
+    struct buf room = {to, 0, size, size}; /* borrowed, and exactly enough */
+    enum err err = frame_write(&room, &m);
+    assert(err == OK && room.data == to && room.len == size);
     return err;
 }
 
@@ -539,7 +535,6 @@ enum err net_create(struct loop *loop, const struct net_config *config,
         n->listener = (struct watch){config->listener, on_listener, n};
         n->rest = (struct timer){.fire = rested, .ctx = n};
         n->drain = (struct timer){.fire = out_of_patience, .ctx = n};
-        n->frames = buf_new(frame_size(MESSAGE_MAX));
         err = set_up(n, config->pipe);
     }
     if (err != OK)
@@ -566,7 +561,6 @@ void net_free(struct net **net)
     (void)close(n->listener.fd);
     pipe_free(&n->pipe);
     streams_free(&n->streams);
-    buf_clear(&n->frames);
     mem_free(n->clients, n->config.clients_max * sizeof(struct client *));
     mem_free(n->unused, n->config.clients_max * sizeof *n->unused);
     mem_free(n, sizeof *n);

@@ -16,6 +16,7 @@
 #define RECORD_MAX      (HEADER_SIZE + MESSAGE_MAX)
 #define IN_CAP          (256U << 10) /* grows for a record that is larger */
 #define READS_PER_ROUND 16           /* so up to 4 MiB make one round */
+#define OUT_KEEP        (1U << 20)   /* what a busy round puts */
 #define SOCKET_BUFFER   (1 << 20)    /* if the system gives that much */
 
 struct pipe {
@@ -52,7 +53,8 @@ enum err pipe_create(struct loop *loop, int fd, const struct pipe_user *user,
                            .watch = {fd, ready, p},
                            .hook = {.run = end_round, .ctx = p},
                            .in = in,
-                           .in_cap = IN_CAP};
+                           .in_cap = IN_CAP,
+                           .out = {.keep = OUT_KEEP}};
         err = loop_watch(loop, &p->watch, EPOLLIN);
     }
     if (err != OK) {

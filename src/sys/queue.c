@@ -66,12 +66,15 @@ void queue_drop(struct queue *q, size_t len)
 {
     assert(len <= q->end - q->start);
     q->start += len;
-    if (q->start == q->end)
+    if (q->start < q->end)
+        return;
+    q->start = q->end = 0;
+    if (q->cap > q->keep)
         queue_clear(q);
 }
 
 void queue_clear(struct queue *q)
 {
     mem_free(q->data, q->cap);
-    *q = (struct queue){0};
+    *q = (struct queue){.keep = q->keep};
 }

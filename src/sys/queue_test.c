@@ -45,6 +45,23 @@ static void an_empty_queue_owns_nothing(void)
     CHECK(q.data == NULL);
 }
 
+static void keeps_a_block_of_the_size_that_it_was_told(void)
+{
+    CLEANUP(queue_clear) struct queue q = {.keep = 8U << 10};
+    uint8_t *space = NULL;
+    CHECK_UINT(queue_add(&q, LIT("abc")), OK);
+    const uint8_t *block = q.data;
+    queue_drop(&q, 3);
+    CHECK_UINT(queue_front(&q).len, 0);
+    CHECK_UINT(queue_add(&q, LIT("def")), OK);
+    CHECK(q.data == block);
+    CHECK_BYTES(queue_front(&q), LIT("def"));
+    CHECK_UINT(queue_extend(&q, 16U << 10, &space), OK);
+    queue_drop(&q, 3 + (16U << 10));
+    CHECK(q.data == NULL);
+    CHECK_UINT(q.keep, 8U << 10);
+}
+
 static void keeps_its_content_when_memory_runs_out(void)
 {
     CLEANUP(queue_clear) struct queue q = {0};
@@ -60,6 +77,7 @@ static void keeps_its_content_when_memory_runs_out(void)
 static const struct test tests[] = {
     TEST(gives_back_what_was_added_in_order),
     TEST(an_empty_queue_owns_nothing),
+    TEST(keeps_a_block_of_the_size_that_it_was_told),
     TEST(keeps_its_content_when_memory_runs_out),
 };
 TEST_MAIN(tests)
