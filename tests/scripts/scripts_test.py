@@ -57,7 +57,7 @@ FAULTS = [
      "x = declare_dependency(link_with: y)\n"),
     ("check_options", "src/cli/sotto.c", '    {"fly", NULL, NULL, "x",\n',
      None),
-    ("check_options", "src/server/sottod.c",
+    ("check_options", "src/server/commands.c",
      '    {"fly", command_fly, "x"},\n', None),
     ("check_labels", "src/proto/x.c", 'f("sotto novelty v1");\n',
      'f("sotto: version 1");\n'),

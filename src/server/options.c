@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/options.h"
+
+#include "proto/derive.h"
+
+static enum err parse_level(const char *text, void *field, struct problem *p)
+{
+    if (log_level_parse(text, field) == OK)
+        return OK;
+    return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                       "\"%.40s\" is no log level: error, warn, info, debug",
+                       text);
+}
+
+static enum err parse_pow_bits(const char *text, void *field, struct problem *p)
+{
+    unsigned bits = 0;
+    if (setting_number(text, &bits, NULL) != OK || bits < 1 ||
+        bits > POW_BITS_MAX)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "\"%.40s\" is no number from 1 to %u", text,
+                           POW_BITS_MAX);
+    *(unsigned *)field = bits;
+    return OK;
+}
+
+static const struct setting table[] = {
+    {"data", "DIR", NULL, "the data folder; made when it is not there",
+     setting_text, offsetof(struct options, data)},
+    {"listen", "ADDRESS", "*", "HOST[:PORT] to listen on; * is every address",
+     setting_text, offsetof(struct options, listen)},
+    {"cert", "FILE", NULL, "TLS certificate chain, PEM", setting_text,
+     offsetof(struct options, cert)},
+    {"key", "FILE", NULL, "its private key, PEM", setting_text,
+     offsetof(struct options, key)},
+    {"open-registration", NULL, NULL, "accounts need no invite", setting_flag,
+     offsetof(struct options, open_registration)},
+    {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 26",
+     parse_pow_bits, offsetof(struct options, pow_bits)},
+    {"no-limits", NULL, NULL, "bound no rates; only for measurements",
+     setting_flag, offsetof(struct options, no_limits)},
+    {"port-file", "FILE", NULL, "where to write the port once ready",
+     setting_text, offsetof(struct options, port_file)},
+    {"log-level", "LEVEL", "info", "error, warn, info or debug", parse_level,
+     offsetof(struct options, log_level)},
+    {"help", NULL, NULL, "show this", setting_flag,
+     offsetof(struct options, help)},
+    {"version", NULL, NULL, "show the version", setting_flag,
+     offsetof(struct options, version)},
+};
+const struct settings options_table = {table, sizeof table / sizeof table[0]};

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/serve.h"
+
+#include "crypto/hash.h"
+#include "proto/invite.h"
+#include "server/home.h"
+#include "server/keeper.h"
+#include "server/net.h"
+#include "server/server.h"
+#include "sys/net.h"
+#include "sys/process.h"
+#include "sys/sandbox.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define NET_OK          0
+#define NET_FAILED      1
+#define NET_END_WAIT_MS (NET_DRAIN_MS + NET_END_MS + 1000U)
+#define SIGNAL_STATUS   128 /* of process_wait */
+#define SPARE_FDS       64U /* beside the clients' sockets */
+
+/* ---- The network process ---- */
+
+struct net_start {
+    struct tls_context *tls;
+    int listener;
+    struct file_lock lock;
+};
+
+static void net_start_clear(struct net_start *s)
+{
+    tls_context_free(&s->tls);
+    if (s->listener > 0)
+        (void)close(s->listener);
+    file_lock_release(&s->lock);
+    s->listener = 0;
+}
+
+/* Memory that one round needed is there for the next: giving it back to the
+ * system and taking it again costs page faults. */
+static void keep_memory(void)
+{
+    /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread */
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 26);
+    (void)mallopt(M_TOP_PAD, 1 << 20);
+    /* NOLINTEND(concurrency-mt-unsafe) */
+}
+
+static const int end_signals[] = {SIGTERM, SIGINT, 0};
+
+static void drain_net(void *ctx, int signal)
+{
+    (void)signal;
+    net_drain(ctx);
+}
+
+static size_t clients_max(void)
+{
+    uint64_t descriptors = process_descriptors();
+    if (descriptors <= 2 * (uint64_t)SPARE_FDS)
+        return SPARE_FDS;
+    descriptors -= SPARE_FDS;
+    return descriptors < NET_CLIENTS_MAX ? (size_t)descriptors
+                                         : NET_CLIENTS_MAX;
+}
+
+static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
+{
+    CLEANUP(loop_free) struct loop *loop = NULL;
+    CLEANUP(net_free) struct net *net = NULL;
+    TRY(loop_create(&loop, p));
+    const struct net_config config = {.tls = start->tls,
+                                      .listener = start->listener,
+                                      .pipe = pipe,
+                                      .clients_max = clients_max()};
+    start->listener = 0; /* taken */
+    TRY(net_create(loop, &config, &net, p));
+    TRY(loop_signals(loop, end_signals, drain_net, net, p));
+    TRY(sandbox_enter(&(struct sandbox){.kind = SANDBOX_NET}, p));
+    TRY(loop_run(loop));
+    return net_result(net, p);
+}
+
+static int net_main(void *ctx, int pipe)
+{
+    struct net_start *start = ctx;
+    struct problem p = {0};
+    file_lock_release(&start->lock); /* the store process keeps its own */
+    keep_memory();
+    enum err err = serve_net(start, pipe, &p);
+    if (err != OK)
+        log_error("net: ended reason=\"%s\"", p.detail);
+    return err == OK ? NET_OK : NET_FAILED;
+}
+/* ---- The store process ---- */
+
+static enum err print_fingerprints(struct server *s, struct bytes cert,
+                                   struct problem *p)
+{
+    char text[FINGERPRINT_TEXT_MAX];
+    uint8_t seen[TLS_FINGERPRINT_SIZE];
+    struct digest digest;
+    enum err err =
+        hash(s->crypto, HASH_SHA256, PARTS(core_public_key(s->core)), &digest);
+    if (err == OK)
+        err = tls_fingerprint(cert, seen);
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM,
+                           "cannot make the fingerprints");
+    fingerprint_write(digest.data, text);
+    (void)printf("server key fingerprint: %s\n", text);
+    fingerprint_write(seen, text);
+    (void)printf("certificate fingerprint: %s\n", text);
+    return OK;
+}
+
+/* For people, and for programs that wait for it. */
+static enum err print_address(const struct options *o,
+                              const struct net_name *name, struct problem *p)
+{
+    char text[NET_NAME_TEXT];
+    net_name_text(name, text);
+    (void)printf("listening on %s\n", text);
+    if (fflush(stdout) != 0)
+        return problem_system(p, "cannot write to standard output");
+    if (o->port_file == NULL)
+        return OK;
+    int len = snprintf(text, sizeof text, "%u\n", (unsigned)name->port);
+    return file_write(o->port_file,
+                      (struct bytes){(const uint8_t *)text, (size_t)len}, p);
+}
+
+static void drain_all(void *ctx, int signal)
+{
+    (void)signal;
+    log_info("sottod: stopping");
+    keeper_drain(ctx);
+}
+
+/* What the store process has beside the server. */
+struct run {
+    const struct options *options;
+    struct net_name address;
+    struct buf cert;
+    bool is_new; /* nothing was ever stored */
+    struct child net;
+};
+
+static void run_clear(struct run *r)
+{
+    buf_clear(&r->cert);
+    process_end(&r->net);
+}
+
+static enum err serve_store(struct run *run, struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    CLEANUP(loop_free) struct loop *loop = NULL;
+    CLEANUP(keeper_free) struct keeper *keeper = NULL;
+    TRY(server_open(run->options, !run->is_new, &s, p));
+    TRY(loop_create(&loop, p));
+    int pipe = run->net.socket;
+    run->net.socket = -1; /* taken */
+    enum err err = keeper_create(loop, pipe, s.core, s.store, &keeper);
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM, "cannot reach net: %s",
+                           err_text(err));
+    TRY(loop_signals(loop, end_signals, drain_all, keeper, p));
+    TRY(print_fingerprints(&s, buf_bytes(&run->cert), p));
+    if (run->is_new)
+        TRY(server_print_invite(&s, p));
+    keeper_start(keeper);
+    TRY(print_address(run->options, &run->address, p));
+    const struct sandbox sandbox = {SANDBOX_STORE, run->options->data,
+                                    run->net.pid};
+    TRY(sandbox_enter(&sandbox, p));
+    TRY(loop_run(loop));
+    return keeper_result(keeper, p);
+}
+
+/* Net has said goodbye, or has died: in both cases it is about to be gone. */
+static enum err reap_net(struct run *run, struct problem *p)
+{
+    int status = 0;
+    if (process_wait(&run->net, (int)NET_END_WAIT_MS, &status) != OK)
+        return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
+                           "the network process does not end");
+    if (status == SIGNAL_STATUS + SIGSYS)
+        return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
+                           "the network process did what its sandbox forbids");
+    if (status != NET_OK)
+        return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
+                           "the network process ended with status %d", status);
+    return OK;
+}
+
+static enum err load_tls(const struct options *o, struct net_start *start,
+                         struct run *run, struct problem *p)
+{
+    CLEANUP(buf_clear) struct buf key = buf_new(TLS_PEM_MAX);
+    TRY(home_tls(o->data, o->cert, o->key, &run->cert, &key, p));
+    return tls_server_create(buf_bytes(&run->cert), buf_bytes(&key),
+                             &start->tls, p);
+}
+
+/* Everything that can be refused is tried before the processes part. */
+static enum err prepare(const struct options *o, struct net_start *start,
+                        struct run *run, struct problem *p)
+{
+    char path[FILE_PATH_MAX];
+    TRY(net_name_parse(o->listen, &run->address, p));
+    TRY(home_open(o->data, &start->lock, p));
+    /* The last thing that a first start makes. Once it is there, a file that is
+     * missing was lost, and is not made anew. */
+    TRY(file_path(o->data, "blobs", path, p));
+    run->is_new = !file_exists(path);
+    TRY(load_tls(o, start, run, p));
+    TRY(net_listen(&run->address, &start->listener, p));
+    enum err err = net_local(start->listener, &run->address);
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM, "cannot see the port");
+    return OK;
+}
+
+enum err serve(const struct options *o, struct problem *p)
+{
+    CLEANUP(net_start_clear) struct net_start start = {0};
+    CLEANUP(run_clear)
+    struct run run = {.options = o, .cert = buf_new(TLS_PEM_MAX)};
+    CLEANUP(file_lock_release) struct file_lock lock = {0};
+    TRY(prepare(o, &start, &run, p));
+    TRY(process_spawn(net_main, &start, &run.net, p));
+    lock = start.lock; /* net has its own copies; this process needs no more */
+    start.lock = (struct file_lock){0};
+    net_start_clear(&start);
+    keep_memory();
+    TRY(serve_store(&run, p));
+    return reap_net(&run, p);
+}
