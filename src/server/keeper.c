@@ -2,6 +2,7 @@
 #include "server/keeper.h"
 
 #include "base/mem.h"
+#include "server/metrics.h"
 #include "server/pipe.h"
 #include "sys/clock.h"
 #include "sys/log.h"
@@ -92,10 +93,35 @@ static void end_round(void *ctx)
         pipe_pause(k->pipe, true);
 }
 
+/* Also shows net, and so the operator, that this process works. */
+static void send_stats(struct keeper *k)
+{
+    const struct core_stats s = core_stats(k->core);
+    const struct metrics m = {
+        .numbers = {[METRIC_CONNECTIONS] = s.connections,
+                    [METRIC_REQUESTS] = s.requests,
+                    [METRIC_APPENDS] = s.appends,
+                    [METRIC_BUSY] = s.busy,
+                    [METRIC_REFUSED] = s.refused,
+                    [METRIC_PUSHED] = s.pushed,
+                    [METRIC_FLUSHES] = s.flushes,
+                    [METRIC_FAILED_FLUSHES] = s.failed_flushes,
+                    [METRIC_STORE_BYTES] =
+                        k->store.size != NULL ? k->store.size(k->store.ctx) : 0,
+                    [METRIC_STORE_MEMORY] = metrics_memory()}};
+    uint8_t bytes[METRICS_STORE * sizeof(uint64_t)];
+    struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
+    struct writer w = writer_to(&room);
+    metrics_write(&w, &m);
+    tell_net(
+        k, &(struct pipe_record){.op = PIPE_STATS, .bytes = buf_bytes(&room)});
+}
+
 static void ticked(void *ctx)
 {
     struct keeper *k = ctx;
     k->dirty = true;
+    send_stats(k);
     if (loop_timer_set(k->loop, &k->tick, TICK_MS) != OK)
         finish(k, ERR_NOMEM, "out of memory for a timer");
 }
@@ -103,8 +129,9 @@ static void ticked(void *ctx)
 static void on_open(struct keeper *k, const struct pipe_record *r)
 {
     struct reader in = reader_of(r->bytes);
-    struct bytes exporter = reader_raw(&in, CORE_EXPORTER_SIZE);
     uint64_t remote = reader_u64(&in);
+    struct bytes exporter =
+        reader_raw(&in, reader_more(&in) ? CORE_EXPORTER_SIZE : 0);
     enum err err = reader_finish(&in);
     if (err == OK)
         err = core_open(k->core, r->conn, exporter, remote);

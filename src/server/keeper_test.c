@@ -6,6 +6,7 @@
 #include "crypto/crypto.h"
 #include "crypto/entropy.h"
 #include "proto/message.h"
+#include "server/metrics.h"
 #include "server/pipe.h"
 #include "server/store_sqlite.h"
 #include "test.h"
@@ -37,12 +38,20 @@ struct world {
     struct pipe *net;
     struct seen seen[SEEN_MAX];
     size_t count;
+    struct metrics metrics;
+    unsigned stats;
 };
 
 static void on_record(void *ctx, const struct pipe_record *r)
 {
     struct world *w = ctx;
     struct reader in = reader_of(r->bytes);
+    if (r->op == PIPE_STATS) { /* comes by the clock */
+        struct reader numbers = reader_of(r->bytes);
+        metrics_read(&numbers, &w->metrics);
+        w->stats += reader_finish(&numbers) == OK;
+        return;
+    }
     if (w->count == SEEN_MAX)
         return;
     struct seen *s = &w->seen[w->count++];
@@ -263,7 +272,29 @@ static void nonsense_from_net_ends_the_store(void)
     }
 }
 
+/* A client without an exporter, too. */
+static void tells_net_once_a_second_how_it_goes(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    static const uint8_t remote[8];
+    const struct pipe_record open = {
+        .op = PIPE_OPEN, .conn = 3, .bytes = BYTES_ARRAY(remote)};
+    CHECK_UINT(world_start(&w, 0), OK);
+    CHECK_UINT(pipe_put(w.net, &open), OK);
+    CHECK_UINT(put_request(&w, 3, 1, &hello), OK);
+    CHECK(until(&w, 1));
+    CHECK_UINT(w.seen[0].status, STATUS_OK);
+    for (int i = 0; i < ROUNDS_MAX && w.stats == 0; i++)
+        CHECK_UINT(loop_round(w.loop, 20), OK);
+    CHECK(w.stats > 0);
+    CHECK_UINT(w.metrics.numbers[METRIC_CONNECTIONS], 1);
+    CHECK_UINT(w.metrics.numbers[METRIC_REQUESTS], 1);
+    CHECK(w.metrics.numbers[METRIC_FLUSHES] > 0);
+    CHECK(w.metrics.numbers[METRIC_STORE_BYTES] > 0);
+}
+
 static const struct test tests[] = {
+    TEST(tells_net_once_a_second_how_it_goes),
     TEST(answers_what_net_passes_on),
     TEST(says_nothing_for_a_number_after_closed),
     TEST(many_requests_at_once_all_get_answers),

@@ -15,7 +15,9 @@
 #include "base/mem.h"
 #include "proto/frame.h"
 #include "proto/message.h"
+#include "server/metrics.h"
 #include "server/pipe.h"
+#include "server/web.h"
 #include "sys/log.h"
 #include "sys/net.h"
 #include "sys/stream.h"
@@ -24,13 +26,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define OPEN_BYTES    (TLS_EXPORTER_SIZE + sizeof(uint64_t))
+#define OPEN_BYTES    (sizeof(uint64_t) + TLS_EXPORTER_SIZE)
 #define WARN_PAUSE_MS 60000U
 #define REQUESTS_LOW  (NET_REQUESTS_MAX / 2)
 
 struct client {
     struct net *net;
     struct stream *stream;
+    struct web *web; /* speaks HTTP; NULL: our own protocol */
     struct deframer deframer;
     struct timer deadline;
     struct client *next_held; /* list: waits for room in the pipe */
@@ -41,6 +44,13 @@ struct client {
     bool greeted;      /* the hello was answered */
     bool ending;
     bool held;
+    uint8_t door; /* enum web_door */
+};
+
+/* A socket that listens. */
+struct door {
+    struct net *net;
+    struct watch watch; /* its descriptor is 0 where there is none */
 };
 
 struct net {
@@ -48,8 +58,8 @@ struct net {
     struct net_config config;
     struct streams *streams;
     struct pipe *pipe;
-    struct watch listener;
-    struct timer rest;  /* the listener is not watched until then */
+    struct door doors[WEB_DOORS_];
+    struct timer rest;  /* the doors are not watched until then */
     struct timer drain; /* the end of patience */
     struct client **clients;
     uint32_t *unused; /* numbers, a stack of unused_count */
@@ -58,6 +68,8 @@ struct net {
     struct client *held;
     uint64_t warn_again_ms;
     size_t parts; /* bytes of messages that are not whole yet */
+    struct metrics metrics;
+    uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
     bool done;
@@ -111,13 +123,20 @@ static void drain_check(struct net *n)
     }
 }
 
+/* Its share of `parts`. */
+static size_t held_by(const struct client *c)
+{
+    return c->deframer.pending.cap + (c->web != NULL ? web_held(c->web) : 0);
+}
+
 static void client_free(struct client *c)
 {
     struct net *n = c->net;
     unhold(c);
     loop_timer_cancel(n->loop, &c->deadline);
-    n->parts -= c->deframer.pending.cap;
+    n->parts -= held_by(c);
     deframer_clear(&c->deframer);
+    web_free(&c->web);
     stream_free(&c->stream);
     n->clients[c->number] = NULL;
     n->count--;
@@ -152,6 +171,8 @@ static void client_end(struct client *c)
         drop(c, "no-memory");
         return;
     }
+    if (c->web != NULL)
+        web_end(c->web);
     stream_end(c->stream);
 }
 
@@ -206,49 +227,119 @@ static enum err forward(struct client *c, const struct message *m)
     return OK;
 }
 
+static enum err take_frames(struct client *c, struct bytes bytes)
+{
+    for (bool ready = true; ready;) {
+        struct message m;
+        TRY(deframer_next(&c->deframer, &bytes, &m, &ready));
+        if (ready)
+            TRY(forward(c, &m));
+    }
+    return OK;
+}
+
 static enum err on_data(void *ctx, struct bytes bytes)
 {
     struct client *c = ctx;
     struct net *n = c->net;
-    size_t before = c->deframer.pending.cap;
-    enum err err = OK;
-    for (bool ready = true; ready && err == OK;) {
-        struct message m;
-        err = deframer_next(&c->deframer, &bytes, &m, &ready);
-        if (err == OK && ready)
-            err = forward(c, &m);
-    }
-    n->parts += c->deframer.pending.cap - before;
+    size_t before = held_by(c);
+    enum err err =
+        c->web != NULL ? web_data(c->web, bytes) : take_frames(c, bytes);
+    n->parts += held_by(c) - before;
     if (err == OK && n->parts > NET_PARTS_MAX)
         err = ERR_LIMIT;
-    if (err == OK)
-        client_pace(c);
-    return err;
+    if (err != OK)
+        return err;
+    client_pace(c);
+    if (c->web != NULL && web_done(c->web))
+        client_end(c); /* may free it */
+    return OK;
 }
 
-static enum err open_at_store(struct client *c)
+/* From now on it is a client of the core, which has so long to say hello. */
+static enum err open_at_store(struct client *c, struct bytes exporter)
 {
     uint8_t bytes[OPEN_BYTES];
+    struct net *n = c->net;
     struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
-    uint8_t exporter[TLS_EXPORTER_SIZE];
     struct writer w = writer_to(&room);
-    TRY(stream_exporter(c->stream, exporter));
-    writer_raw(&w, (struct bytes){exporter, sizeof exporter});
     writer_u64(&w, c->remote);
+    writer_raw(&w, exporter);
     TRY(writer_finish(&w));
     const struct pipe_record r = {
         .op = PIPE_OPEN, .conn = c->number, .bytes = buf_bytes(&room)};
-    TRY(pipe_put(c->net->pipe, &r));
+    TRY(pipe_put(n->pipe, &r));
     c->opened = true;
-    return OK;
+    return loop_timer_set(n->loop, &c->deadline, n->config.hello_ms);
+}
+
+/* ---- Clients that speak HTTP ---- */
+
+static enum err web_user_send(void *ctx, struct bytes bytes)
+{
+    struct client *c = ctx;
+    return stream_send(c->stream, bytes);
+}
+
+/* A browser cannot see TLS's exporter, and a proxy has another. */
+static enum err web_user_open(void *ctx, struct bytes origin)
+{
+    struct client *c = ctx;
+    if (origin.len > 0 && net_remote_parse(origin, &c->remote) != OK)
+        log_debug("net: the proxy names no address"); /* so it is its own */
+    c->net->metrics.numbers[METRIC_WEBSOCKETS]++;
+    return open_at_store(c, (struct bytes){0});
+}
+
+static enum err web_user_frames(void *ctx, struct bytes bytes)
+{
+    return take_frames(ctx, bytes);
+}
+
+static bool web_user_healthy(void *ctx)
+{
+    const struct client *c = ctx;
+    const struct net *n = c->net;
+    return n->pulse_ms != 0 && !n->draining &&
+           loop_now(n->loop) - n->pulse_ms <= NET_PULSE_MS;
+}
+
+static enum err web_user_metrics(void *ctx, struct buf *out)
+{
+    const struct client *c = ctx;
+    struct net *n = c->net;
+    uint64_t *numbers = n->metrics.numbers;
+    numbers[METRIC_CLIENTS] = n->count;
+    numbers[METRIC_QUEUED_BYTES] = streams_queued(n->streams);
+    numbers[METRIC_PARTS_BYTES] = n->parts;
+    numbers[METRIC_NET_MEMORY] = metrics_memory();
+    return metrics_text(&n->metrics, out);
+}
+
+static const struct web_user web_user = {web_user_send, web_user_open,
+                                         web_user_frames, web_user_healthy,
+                                         web_user_metrics};
+
+/* ---- What happens on a connection ---- */
+
+static enum err begin_web(struct client *c)
+{
+    TRY(web_create((enum web_door)c->door, &web_user, c, &c->web));
+    return loop_timer_set(c->net->loop, &c->deadline, c->net->config.hello_ms);
+}
+
+static enum err begin_sotto(struct client *c)
+{
+    uint8_t exporter[TLS_EXPORTER_SIZE];
+    TRY(stream_exporter(c->stream, exporter));
+    return open_at_store(c, BYTES_ARRAY(exporter));
 }
 
 static void on_up(void *ctx)
 {
     struct client *c = ctx;
-    struct net *n = c->net;
-    if (open_at_store(c) != OK ||
-        loop_timer_set(n->loop, &c->deadline, n->config.hello_ms) != OK) {
+    bool http = stream_protocol(c->stream) == TLS_HTTP;
+    if ((http ? begin_web(c) : begin_sotto(c)) != OK) {
         drop(c, "no-memory");
         return;
     }
@@ -269,19 +360,23 @@ static const struct stream_user stream_user = {on_up, on_data, on_drained,
 
 /* ---- Accepting ---- */
 
+static void listen_no_more(struct net *n)
+{
+    for (size_t i = 0; i < WEB_DOORS_; i++)
+        loop_unwatch(n->loop, &n->doors[i].watch);
+    n->listening = false;
+}
+
 static void listen_again(struct net *n)
 {
     if (n->listening || n->draining)
         return;
-    n->listening = loop_watch(n->loop, &n->listener, EPOLLIN) == OK;
-    if (!n->listening)
-        fail(n, ERR_IO, "cannot watch the listener");
-}
-
-static void listen_no_more(struct net *n)
-{
-    loop_unwatch(n->loop, &n->listener);
-    n->listening = false;
+    n->listening = true;
+    for (size_t i = 0; i < WEB_DOORS_; i++) {
+        struct watch *w = &n->doors[i].watch;
+        if (w->fd > 0 && loop_watch(n->loop, w, EPOLLIN) != OK)
+            fail(n, ERR_IO, "cannot watch a listener");
+    }
 }
 
 static void rested(void *ctx) { listen_again(ctx); }
@@ -298,9 +393,10 @@ static void rest(struct net *n)
         fail(n, ERR_NOMEM, "out of memory for a timer");
 }
 
-static enum err welcome(struct net *n, int fd)
+static enum err welcome(struct net *n, enum web_door door, int fd)
 {
     struct client *c = mem_alloc(sizeof *c);
+    struct tls_context *tls = door == WEB_PUBLIC ? n->config.tls : NULL;
     if (c == NULL) {
         (void)close(fd);
         return ERR_NOMEM;
@@ -310,8 +406,9 @@ static enum err welcome(struct net *n, int fd)
     c->deframer = deframer_new(MESSAGE_EARLY_MAX);
     c->deadline = (struct timer){.fire = client_late, .ctx = c};
     c->number = n->unused[n->unused_count - 1];
-    enum err err = stream_accept(n->streams, n->config.tls, fd, &stream_user, c,
-                                 &c->stream);
+    c->door = (uint8_t)door;
+    enum err err =
+        stream_accept(n->streams, tls, fd, &stream_user, c, &c->stream);
     if (err == OK)
         err = loop_timer_set(n->loop, &c->deadline, n->config.handshake_ms);
     if (err != OK) {
@@ -322,12 +419,14 @@ static enum err welcome(struct net *n, int fd)
     n->unused_count--;
     n->clients[c->number] = c;
     n->count++;
+    n->metrics.numbers[METRIC_ACCEPTED]++;
     return OK;
 }
 
 static void on_listener(void *ctx, uint32_t events)
 {
-    struct net *n = ctx;
+    struct door *door = ctx;
+    struct net *n = door->net;
     (void)events;
     for (int i = 0; i < NET_ACCEPTS; i++) {
         int fd = -1;
@@ -335,9 +434,9 @@ static void on_listener(void *ctx, uint32_t events)
             rest(n);
             return;
         }
-        enum err err = net_accept(n->listener.fd, &fd);
+        enum err err = net_accept(door->watch.fd, &fd);
         if (err == OK)
-            err = welcome(n, fd);
+            err = welcome(n, (enum web_door)(door - n->doors), fd);
         if (err == ERR_NOTFOUND)
             return;
         if (err == ERR_LIMIT || err == ERR_NOMEM) {
@@ -373,6 +472,8 @@ static enum err send_message(struct client *c, const struct pipe_record *r)
     const struct message m = {(enum frame_kind)r->kind, r->id, r->bytes};
     size_t size = frame_size(r->bytes.len);
     uint8_t *to = NULL;
+    if (c->web != NULL)
+        TRY(web_announce(c->web, size));
     TRY(stream_extend(c->stream, size, &to));
     struct buf room = {to, 0, size, size}; /* borrowed, and exactly enough */
     enum err err = frame_write(&room, &m);
@@ -410,6 +511,13 @@ static void on_message(struct client *c, const struct pipe_record *r)
         client_pace(c);
 }
 
+static void on_stats(struct net *n, struct bytes bytes)
+{
+    struct reader r = reader_of(bytes);
+    metrics_read(&r, &n->metrics);
+    n->pulse_ms = loop_now(n->loop);
+}
+
 static void on_record(void *ctx, const struct pipe_record *r)
 {
     struct net *n = ctx;
@@ -433,6 +541,9 @@ static void on_record(void *ctx, const struct pipe_record *r)
         break;
     case PIPE_DRAIN:
         net_drain(n);
+        break;
+    case PIPE_STATS:
+        on_stats(n, r->bytes);
         break;
     default:
         fail(n, ERR_MALFORMED, "the store process sent nonsense");
@@ -525,14 +636,22 @@ enum err net_create(struct loop *loop, const struct net_config *config,
 {
     CLEANUP(net_free) struct net *n = mem_alloc(sizeof *n);
     enum err err = ERR_NOMEM;
+    const int listeners[WEB_DOORS_] = {[WEB_PUBLIC] = config->listener,
+                                       [WEB_PROXY] = config->proxy,
+                                       [WEB_ADMIN] = config->admin};
     if (n == NULL) {
         (void)close(config->pipe);
-        (void)close(config->listener);
+        for (size_t i = 0; i < WEB_DOORS_; i++)
+            if (listeners[i] > 0)
+                (void)close(listeners[i]);
     } else {
         n->loop = loop;
         n->config = *config;
         set_defaults(&n->config);
-        n->listener = (struct watch){config->listener, on_listener, n};
+        for (size_t i = 0; i < WEB_DOORS_; i++) {
+            struct door *d = &n->doors[i];
+            *d = (struct door){n, {listeners[i], on_listener, d}};
+        }
         n->rest = (struct timer){.fire = rested, .ctx = n};
         n->drain = (struct timer){.fire = out_of_patience, .ctx = n};
         err = set_up(n, config->pipe);
@@ -558,7 +677,9 @@ void net_free(struct net **net)
     listen_no_more(n);
     loop_timer_cancel(n->loop, &n->rest);
     loop_timer_cancel(n->loop, &n->drain);
-    (void)close(n->listener.fd);
+    for (size_t i = 0; i < WEB_DOORS_; i++)
+        if (n->doors[i].watch.fd > 0)
+            (void)close(n->doors[i].watch.fd);
     pipe_free(&n->pipe);
     streams_free(&n->streams);
     mem_free(n->clients, n->config.clients_max * sizeof(struct client *));

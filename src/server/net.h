@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network side of the server: accepts TLS connections, cuts their bytes
- * into messages, and passes these over the pipe to the process that holds the
- * core and the store. It keeps no state of the protocol beside "the hello was
- * answered", and everything that it holds for a client is bounded:
+ * The network side of the server: accepts connections, cuts their bytes
+ * (or those of a WebSocket, web.h) into messages, and passes these over the
+ * pipe to the process that holds the core and the store. It keeps no state of
+ * the protocol beside "the hello was answered", and everything that it holds
+ * for a client is bounded:
  *
  *   before the hello   a deadline for the handshake, another for the hello, and
  *                      messages of at most 64 KiB
@@ -35,13 +36,16 @@
 #define NET_PIPE_BYTES     (8U << 20)   /* towards the store */
 #define NET_ACCEPTS        64           /* in one round */
 #define NET_ACCEPT_REST_MS 200U         /* when the system has no room */
+#define NET_PULSE_MS       5000U /* a store silent for longer is not well */
 
 struct net;
 
 struct net_config {
     struct tls_context *tls; /* borrowed */
-    int listener;            /* these two are taken, on failure too */
+    int listener;            /* these are taken, on failure too */
     int pipe;
+    int proxy;          /* listens for a proxy, without TLS; 0: none */
+    int admin;          /* listens for the operator, without TLS; 0: none */
     size_t clients_max; /* zeros take the values above */
     unsigned handshake_ms;
     unsigned hello_ms;

@@ -6,6 +6,7 @@
 #include "server/net.h"
 
 #include "proto/message.h"
+#include "server/metrics.h"
 #include "server/pipe.h"
 #include "support/netclient.h"
 #include "sys/clock.h"
@@ -33,7 +34,8 @@ struct world {
     struct loop *loop;
     struct pipe *pipe;
     struct net_name address;
-    struct seen seen[SEEN_MAX]; /* a ring */
+    struct net_name proxy, admin; /* without TLS */
+    struct seen seen[SEEN_MAX];   /* a ring */
     size_t seen_count;
     size_t looked_at;
     unsigned ended;
@@ -125,14 +127,22 @@ static void pump(struct world *w, unsigned ms)
             return;
 }
 
+static enum err listen_at(int *out_fd, struct net_name *out_name)
+{
+    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, out_fd, NULL));
+    return net_local(*out_fd, out_name);
+}
+
 static enum err world_start(struct world *w)
 {
     TRY(loop_create(&w->loop, NULL));
-    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, &w->listener,
-                   NULL));
-    TRY(net_local(w->listener, &w->address));
+    TRY(listen_at(&w->listener, &w->address));
+    TRY(listen_at(&w->config.proxy, &w->proxy));
+    TRY(listen_at(&w->config.admin, &w->admin));
     TRY(process_spawn(child_main, w, &w->child, NULL));
     (void)close(w->listener);
+    (void)close(w->config.proxy);
+    (void)close(w->config.admin);
     TRY(pipe_create(w->loop, w->child.socket, &user, w, &w->pipe));
     w->child.socket = -1; /* the pipe's */
     put(w, &(struct pipe_record){.op = PIPE_START});
@@ -202,6 +212,70 @@ static struct bytes zeros(size_t len)
     return (struct bytes){data, len};
 }
 
+/* ---- A client that speaks HTTP ---- */
+
+struct plain {
+    int fd;
+    size_t len;
+    char text[16384]; /* what came */
+};
+
+static void plain_close(struct plain *p)
+{
+    if (p->fd > 0)
+        (void)close(p->fd);
+    p->fd = 0;
+}
+
+static enum err plain_say(struct plain *p, struct bytes bytes)
+{
+    return send(p->fd, bytes.data, bytes.len, MSG_NOSIGNAL) ==
+                   (ssize_t)bytes.len
+               ? OK
+               : ERR_IO;
+}
+
+static enum err plain_open(struct plain *p, const struct net_name *to,
+                           struct bytes request)
+{
+    struct net_addresses found = {0};
+    TRY(net_resolve(to, &found, NULL));
+    TRY(net_connect(&found.at[0], &p->fd, NULL));
+    struct pollfd wait = {.fd = p->fd, .events = POLLOUT};
+    return poll(&wait, 1, PATIENCE_MS) == 1 ? plain_say(p, request) : ERR_IO;
+}
+
+/* Waits for `want` bytes in all, or the end (SIZE_MAX). */
+static enum err plain_hear(struct world *w, struct plain *p, size_t want)
+{
+    uint64_t end = clock_mono_ms() + PATIENCE_MS;
+    while (p->len < want && clock_mono_ms() < end) {
+        ssize_t n = recv(p->fd, p->text + p->len, sizeof p->text - 1 - p->len,
+                         MSG_DONTWAIT);
+        if (n == 0)
+            return want == SIZE_MAX ? OK : ERR_IO;
+        if (n > 0)
+            p->len += (size_t)n;
+        else
+            pump(w, 5);
+    }
+    return p->len >= want ? OK : ERR_NOTFOUND;
+}
+
+#define UPGRADE                                       \
+    "GET /sotto HTTP/1.1\r\nHost: a\r\n"              \
+    "Upgrade: websocket\r\nConnection: Upgrade\r\n"   \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" \
+    "Sec-WebSocket-Version: 13\r\n"                   \
+    "Sec-WebSocket-Protocol: sotto.1\r\n"             \
+    "X-Forwarded-For: 9.9.9.9, 1.2.3.4\r\n\r\n"
+#define UPGRADED                                             \
+    "HTTP/1.1 101 Switching Protocols\r\n"                   \
+    "Upgrade: websocket\r\nConnection: Upgrade\r\n"          \
+    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" \
+    "Sec-WebSocket-Protocol: sotto.1\r\n\r\n"
+#define NO_MASK "\0\0\0\0"
+
 /* ---- Tests ---- */
 
 static void the_store_hears_of_a_connection_and_its_exporter(void)
@@ -214,7 +288,7 @@ static void the_store_hears_of_a_connection_and_its_exporter(void)
     CHECK(open != NULL);
     CHECK_UINT(open->record.op, PIPE_OPEN);
     CHECK_UINT(open->len, TLS_EXPORTER_SIZE + 8);
-    CHECK(memcmp(open->start, c.exporter, TLS_EXPORTER_SIZE) == 0);
+    CHECK(memcmp(open->start + 8, c.exporter, TLS_EXPORTER_SIZE) == 0);
     uint32_t conn = open->record.conn;
     netclient_close(&c);
     const struct seen *gone = next_record(&w);
@@ -556,7 +630,111 @@ static void net_ends_with_an_error_when_the_store_dies(void)
     CHECK_UINT((unsigned)exit_status(&w), ERR_IO);
 }
 
+static void a_websocket_is_a_client_like_any_other(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(plain_close) struct plain c = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(plain_open(&c, &w.proxy, LIT(UPGRADE)), OK);
+    const struct seen *open = next_op(&w, PIPE_OPEN);
+    CHECK(open != NULL);
+    CHECK_UINT(open->len, 8); /* no exporter */
+    uint64_t remote = 0;
+    CHECK_UINT(net_remote_parse(LIT("1.2.3.4"), &remote), OK);
+    struct reader r = reader_of((struct bytes){open->start, 8});
+    CHECK(reader_u64(&r) == remote);
+    CHECK_UINT(plain_hear(&w, &c, sizeof UPGRADED - 1), OK);
+    CHECK_BYTES(((struct bytes){(uint8_t *)c.text, c.len}), LIT(UPGRADED));
+    c.len = 0;
+    /* A hello, in two fragments that cut the frame. */
+    CHECK_UINT(plain_say(&c, LIT("\x02\x84" NO_MASK "\0\0\0\7"
+                                 "\x80\x87" NO_MASK "\1\0\0\0\5\0\1")),
+               OK);
+    const struct seen *s = next_op(&w, PIPE_MESSAGE);
+    CHECK(s != NULL);
+    CHECK_UINT(s->record.id, 5);
+    answer(&w, s, hello_ok);
+    CHECK_UINT(plain_hear(&w, &c, 14), OK);
+    CHECK_BYTES(((struct bytes){(uint8_t *)c.text, c.len}),
+                LIT("\x82\x0c\0\0\0\x08\2\0\0\0\5\0\1\0"));
+    c.len = 0;
+    put(&w, &(struct pipe_record){.op = PIPE_END, .conn = s->record.conn});
+    CHECK_UINT(plain_hear(&w, &c, SIZE_MAX), OK);
+    CHECK_BYTES(((struct bytes){(uint8_t *)c.text, c.len}),
+                LIT("\x88\2\x03\xe9"));
+    plain_close(&c);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+}
+
+static void a_websocket_keeps_the_rules_of_frames(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.hello_ms = 300}};
+    CLEANUP(plain_close) struct plain silent = {0};
+    CLEANUP(plain_close) struct plain wrong = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(plain_open(&silent, &w.proxy, LIT(UPGRADE)), OK);
+    CHECK_UINT(plain_hear(&w, &silent, SIZE_MAX), OK); /* no hello */
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+    CHECK_UINT(plain_open(&wrong, &w.proxy, LIT(UPGRADE)), OK);
+    CHECK_UINT(plain_say(&wrong, LIT("\x82\x89" NO_MASK
+                                     "\0\0\0\7\2\0\0\0\5")), /* an answer */
+               OK);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+}
+
+static void an_unfinished_request_is_closed_in_time(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.hello_ms = 200}};
+    CLEANUP(plain_close) struct plain c = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(plain_open(&c, &w.proxy, LIT("GET / HTTP/1.1\r\n")), OK);
+    CHECK_UINT(plain_hear(&w, &c, SIZE_MAX), OK);
+    CHECK_UINT(c.len, 0);
+    CHECK_UINT(w.seen_count, 0); /* the store heard nothing of it */
+}
+
+static enum err fetch(struct world *w, struct plain *c,
+                      const struct net_name *from, struct bytes request)
+{
+    *c = (struct plain){0};
+    enum err err = plain_open(c, from, request);
+    if (err == OK)
+        err = plain_hear(w, c, SIZE_MAX);
+    plain_close(c);
+    return err;
+}
+
+/* The numbers are what the store last sent, and net's own. */
+static void the_operator_sees_health_and_numbers(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    const struct bytes ask_health = LIT("GET /health HTTP/1.0\r\n\r\n");
+    const struct bytes ask_numbers = LIT("GET /metrics HTTP/1.0\r\n\r\n");
+    uint8_t bytes[METRICS_STORE * sizeof(uint64_t)] = {0};
+    struct plain c;
+    bytes[METRIC_APPENDS * sizeof(uint64_t) + 7] = 42;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(fetch(&w, &c, &w.proxy, ask_health), OK);
+    CHECK(strstr(c.text, "HTTP/1.1 503 ") == c.text);
+    put(&w,
+        &(struct pipe_record){.op = PIPE_STATS, .bytes = BYTES_ARRAY(bytes)});
+    CHECK_UINT(fetch(&w, &c, &w.proxy, ask_health), OK);
+    CHECK(strstr(c.text, "HTTP/1.1 200 ") == c.text);
+    CHECK_UINT(fetch(&w, &c, &w.proxy, ask_numbers), OK);
+    CHECK(strstr(c.text, "HTTP/1.1 404 ") == c.text);
+    CHECK_UINT(fetch(&w, &c, &w.admin, ask_numbers), OK);
+    CHECK(strstr(c.text, "HTTP/1.1 200 ") == c.text);
+    CHECK(strstr(c.text, "\nsotto_appends_total 42\n") != NULL);
+    CHECK(strstr(c.text, "\nsotto_net_accepted_total 4\n") != NULL);
+    CHECK(strstr(c.text, "\nsotto_net_clients 1\n") != NULL);
+    CHECK(strchr(c.text, '{') == NULL); /* no labels: nobody is told apart */
+}
+
 static const struct test tests[] = {
+    TEST(a_websocket_is_a_client_like_any_other),
+    TEST(a_websocket_keeps_the_rules_of_frames),
+    TEST(an_unfinished_request_is_closed_in_time),
+    TEST(the_operator_sees_health_and_numbers),
     TEST(the_store_hears_of_a_connection_and_its_exporter),
     TEST(messages_pass_both_ways_whole),
     TEST(a_large_message_before_the_hello_closes),

@@ -11,6 +11,8 @@
 struct options {
     const char *data;
     const char *listen;
+    const char *proxy_listen; /* NULL: nowhere, as is the next */
+    const char *admin_listen;
     const char *cert;
     const char *key;
     const char *port_file;

@@ -21,7 +21,7 @@
 
 enum pipe_op {
     /* From net to store. A connection has one OPEN and one CLOSE. */
-    PIPE_OPEN = 1, /* bytes: exporter[32], uint64 remote */
+    PIPE_OPEN = 1, /* bytes: uint64 remote, exporter[32] or nothing */
     PIPE_CLOSE,    /* the client has gone; CLOSED answers */
     PIPE_SLOW,     /* an entry was dropped: the client's queue is full */
     PIPE_BYE,      /* net ends in good order */
@@ -31,6 +31,7 @@ enum pipe_op {
     PIPE_END,    /* close the connection after what was sent to it */
     PIPE_CLOSED, /* the number is free again */
     PIPE_DRAIN,  /* accept no more, let answers out, close, say BYE */
+    PIPE_STATS,  /* once a second: the store's part of struct metrics */
 
     PIPE_MESSAGE, /* both ways */
 };

@@ -7,6 +7,7 @@
 #include "server/keeper.h"
 #include "server/net.h"
 #include "server/server.h"
+#include "server/web.h"
 #include "sys/net.h"
 #include "sys/process.h"
 #include "sys/sandbox.h"
@@ -14,6 +15,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define NET_OK          0
@@ -26,17 +28,19 @@
 
 struct net_start {
     struct tls_context *tls;
-    int listener;
+    int listeners[WEB_DOORS_]; /* 0: none */
     struct file_lock lock;
 };
 
 static void net_start_clear(struct net_start *s)
 {
     tls_context_free(&s->tls);
-    if (s->listener > 0)
-        (void)close(s->listener);
+    for (size_t i = 0; i < WEB_DOORS_; i++) {
+        if (s->listeners[i] > 0)
+            (void)close(s->listeners[i]);
+        s->listeners[i] = 0;
+    }
     file_lock_release(&s->lock);
-    s->listener = 0;
 }
 
 /* Memory that one round needed is there for the next: giving it back to the
@@ -75,10 +79,12 @@ static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
     CLEANUP(net_free) struct net *net = NULL;
     TRY(loop_create(&loop, p));
     const struct net_config config = {.tls = start->tls,
-                                      .listener = start->listener,
+                                      .listener = start->listeners[WEB_PUBLIC],
+                                      .proxy = start->listeners[WEB_PROXY],
+                                      .admin = start->listeners[WEB_ADMIN],
                                       .pipe = pipe,
                                       .clients_max = clients_max()};
-    start->listener = 0; /* taken */
+    memset(start->listeners, 0, sizeof start->listeners); /* taken */
     TRY(net_create(loop, &config, &net, p));
     TRY(loop_signals(loop, end_signals, drain_net, net, p));
     TRY(sandbox_enter(&(struct sandbox){.kind = SANDBOX_NET}, p));
@@ -120,17 +126,27 @@ static enum err print_fingerprints(struct server *s, struct bytes cert,
 }
 
 /* For people, and for programs that wait for it. */
-static enum err print_address(const struct options *o,
-                              const struct net_name *name, struct problem *p)
+static enum err print_addresses(const struct options *o,
+                                const struct net_name names[WEB_DOORS_],
+                                struct problem *p)
 {
+    static const char *const what[WEB_DOORS_] = {[WEB_PUBLIC] = "listening",
+                                                 [WEB_PROXY] =
+                                                     "listening for proxies",
+                                                 [WEB_ADMIN] = "metrics"};
     char text[NET_NAME_TEXT];
-    net_name_text(name, text);
-    (void)printf("listening on %s\n", text);
+    for (size_t i = WEB_DOORS_; i-- > 0;) { /* the main one tells of the end */
+        if (names[i].host[0] == '\0')
+            continue;
+        net_name_text(&names[i], text);
+        (void)printf("%s on %s\n", what[i], text);
+    }
     if (fflush(stdout) != 0)
         return problem_system(p, "cannot write to standard output");
     if (o->port_file == NULL)
         return OK;
-    int len = snprintf(text, sizeof text, "%u\n", (unsigned)name->port);
+    int len =
+        snprintf(text, sizeof text, "%u\n", (unsigned)names[WEB_PUBLIC].port);
     return file_write(o->port_file,
                       (struct bytes){(const uint8_t *)text, (size_t)len}, p);
 }
@@ -145,7 +161,7 @@ static void drain_all(void *ctx, int signal)
 /* What the store process has beside the server. */
 struct run {
     const struct options *options;
-    struct net_name address;
+    struct net_name addresses[WEB_DOORS_]; /* no host: none */
     struct buf cert;
     bool is_new; /* nothing was ever stored */
     struct child net;
@@ -175,7 +191,7 @@ static enum err serve_store(struct run *run, struct problem *p)
     if (run->is_new)
         TRY(server_print_invite(&s, p));
     keeper_start(keeper);
-    TRY(print_address(run->options, &run->address, p));
+    TRY(print_addresses(run->options, run->addresses, p));
     const struct sandbox sandbox = {SANDBOX_STORE, run->options->data,
                                     run->net.pid};
     TRY(sandbox_enter(&sandbox, p));
@@ -208,23 +224,46 @@ static enum err load_tls(const struct options *o, struct net_start *start,
                              &start->tls, p);
 }
 
+static enum err parse_addresses(const struct options *o, struct run *run,
+                                struct problem *p)
+{
+    const char *const texts[WEB_DOORS_] = {[WEB_PUBLIC] = o->listen,
+                                           [WEB_PROXY] = o->proxy_listen,
+                                           [WEB_ADMIN] = o->admin_listen};
+    for (size_t i = 0; i < WEB_DOORS_; i++)
+        if (texts[i] != NULL)
+            TRY(net_name_parse(texts[i], &run->addresses[i], p));
+    return OK;
+}
+
+static enum err open_doors(struct net_start *start, struct run *run,
+                           struct problem *p)
+{
+    for (size_t i = 0; i < WEB_DOORS_; i++) {
+        struct net_name *name = &run->addresses[i];
+        if (name->host[0] == '\0')
+            continue;
+        TRY(net_listen(name, &start->listeners[i], p));
+        enum err err = net_local(start->listeners[i], name);
+        if (err != OK)
+            return problem_set(p, err, PROBLEM_SYSTEM, "cannot see the port");
+    }
+    return OK;
+}
+
 /* Everything that can be refused is tried before the processes part. */
 static enum err prepare(const struct options *o, struct net_start *start,
                         struct run *run, struct problem *p)
 {
     char path[FILE_PATH_MAX];
-    TRY(net_name_parse(o->listen, &run->address, p));
+    TRY(parse_addresses(o, run, p));
     TRY(home_open(o->data, &start->lock, p));
     /* The last thing that a first start makes. Once it is there, a file that is
      * missing was lost, and is not made anew. */
     TRY(file_path(o->data, "blobs", path, p));
     run->is_new = !file_exists(path);
     TRY(load_tls(o, start, run, p));
-    TRY(net_listen(&run->address, &start->listener, p));
-    enum err err = net_local(start->listener, &run->address);
-    if (err != OK)
-        return problem_set(p, err, PROBLEM_SYSTEM, "cannot see the port");
-    return OK;
+    return open_doors(start, run, p);
 }
 
 enum err serve(const struct options *o, struct problem *p)

@@ -61,4 +61,6 @@ struct store {
     struct store_op *(*poll)(void *ctx);
     /* Why something was last BUSY; never NULL. */
     const struct problem *(*problem)(void *ctx);
+    /* About how many bytes are stored; NULL: it is not known. */
+    uint64_t (*size)(void *ctx);
 };

@@ -292,9 +292,26 @@ static const struct problem *problem(void *ctx)
     return &s->problem;
 }
 
+static uint64_t number_of(struct sql *db, const char *text)
+{
+    CLEANUP(sql_end) struct sql_query q = sql_query(db, text);
+    return sql_one(&q) == OK ? sql_u64(&q, 0) : 0;
+}
+
+/* The files without their logs, and the blobs as they will be. */
+static uint64_t size(void *ctx)
+{
+    struct store_sqlite *s = ctx;
+    uint64_t bytes = number_of(s->db[FILE_BLOBS], "SELECT bytes FROM usage");
+    for (size_t i = 0; i < FILE_COUNT; i++)
+        bytes += number_of(s->db[i], "PRAGMA page_count") *
+                 number_of(s->db[i], "PRAGMA page_size");
+    return bytes;
+}
+
 struct store store_sqlite_store(struct store_sqlite *s)
 {
-    return (struct store){s, submit, flush, poll, problem};
+    return (struct store){s, submit, flush, poll, problem, size};
 }
 
 /* --- opening --- */

@@ -220,19 +220,40 @@ enum err net_accept(int listener, int *out_fd)
     }
 }
 
+static uint64_t prefix_of(const struct in6_addr *a)
+{
+    uint64_t prefix = 0;
+    size_t half = sizeof prefix;
+    bool ipv4 = IN6_IS_ADDR_V4MAPPED(a);
+    memcpy(&prefix, &a->s6_addr[ipv4 ? half : 0], half);
+    return prefix;
+}
+
 uint64_t net_remote(int fd)
 {
     struct sockaddr_in6 a;
     socklen_t len = sizeof a;
-    uint64_t prefix = 0;
     memset(&a, 0, sizeof a);
     if (getpeername(fd, (struct sockaddr *)&a, &len) != 0 ||
         a.sin6_family != AF_INET6)
         return 0;
-    size_t half = sizeof prefix;
-    bool ipv4 = IN6_IS_ADDR_V4MAPPED(&a.sin6_addr);
-    memcpy(&prefix, &a.sin6_addr.s6_addr[ipv4 ? half : 0], half);
-    return prefix;
+    return prefix_of(&a.sin6_addr);
+}
+
+enum err net_remote_parse(struct bytes text, uint64_t *out_remote)
+{
+    char name[INET6_ADDRSTRLEN + sizeof "::ffff:"] = "::ffff:";
+    struct in6_addr a;
+    char *at =
+        memchr(text.data, ':', text.len) == NULL ? name + strlen(name) : name;
+    if (text.len == 0 || text.len >= INET6_ADDRSTRLEN)
+        return ERR_MALFORMED;
+    memcpy(at, text.data, text.len);
+    at[text.len] = '\0';
+    if (inet_pton(AF_INET6, name, &a) != 1)
+        return ERR_MALFORMED;
+    *out_remote = prefix_of(&a);
+    return OK;
 }
 
 enum err net_connect(const struct sockaddr_in6 *address, int *out_fd,

@@ -3,6 +3,7 @@
  * closed on exec. */
 #pragma once
 
+#include "base/bytes.h"
 #include "base/problem.h"
 
 #include <netinet/in.h>
@@ -50,6 +51,9 @@ MUST_USE enum err net_accept(int listener, int *out_fd);
 /* Stands for the network that the peer of `fd` is in, for limits: an IPv4
  * address, or the first half of an IPv6 address; 0 when there is none. */
 uint64_t net_remote(int fd);
+
+/* The same of an address in text, as a proxy tells it. ERR_MALFORMED: none. */
+MUST_USE enum err net_remote_parse(struct bytes text, uint64_t *out_remote);
 
 /* Starts to connect; the socket turns writable when net_connected can tell how
  * it went. */

@@ -116,7 +116,38 @@ static void says_that_nobody_listens(void)
     CHECK(strstr(p.detail, "refused") != NULL);
 }
 
+static void a_remote_in_text_is_that_of_a_socket(void)
+{
+    const struct {
+        struct bytes text;
+        enum err err;
+        struct bytes want; /* in memory */
+    } cases[] = {
+        {LIT("1.2.3.4"), OK, LIT("\0\0\xff\xff\1\2\3\4")},
+        {LIT("::ffff:1.2.3.4"), OK, LIT("\0\0\xff\xff\1\2\3\4")},
+        {LIT("2001:db8:1:2:3:4:5:6"), OK, LIT("\x20\1\x0d\xb8\0\1\0\2")},
+        {LIT("::1"), OK, LIT("\0\0\0\0\0\0\0\0")},
+        {LIT(""), ERR_MALFORMED, LIT("")},
+        {LIT("unknown"), ERR_MALFORMED, LIT("")},
+        {LIT("1.2.3.4:5"), ERR_MALFORMED, LIT("")},
+        {LIT("[::1]"), ERR_MALFORMED, LIT("")},
+        {LIT("1.2.3"), ERR_MALFORMED, LIT("")},
+        {LIT("1.2.3.4.5.6.7.8.9.1.2.3.4.5.6.7.8.9.1.2.3.4.5.6"), ERR_MALFORMED,
+         LIT("")},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        uint64_t remote = 7;
+        CHECK_UINT(net_remote_parse(cases[i].text, &remote), cases[i].err);
+        if (cases[i].err == OK)
+            CHECK_BYTES(((struct bytes){(uint8_t *)&remote, sizeof remote}),
+                        cases[i].want);
+        else
+            CHECK_UINT(remote, 7);
+    }
+}
+
 static const struct test tests[] = {
+    TEST(a_remote_in_text_is_that_of_a_socket),
     TEST(reads_names_with_and_without_a_port),
     TEST(rejects_what_is_no_name),
     TEST(connects_over_both_families),

@@ -73,10 +73,61 @@ struct stream {
     enum state state;
     unsigned busy : 8; /* calls that still use this memory */
     unsigned freed : 1;
+    unsigned plain : 1; /* without TLS */
     unsigned paused : 1;
     unsigned read_on : 1;      /* not all that has come was read */
     unsigned write_wanted : 1; /* the socket was full */
 };
+
+/* ---- With and without TLS ---- */
+
+static enum err plain_read(int fd, uint8_t *data, size_t cap, size_t *out_len,
+                           enum tls_step *out_step)
+{
+    ssize_t n = recv(fd, data, cap, 0);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return ERR_IO;
+    *out_len = n > 0 ? (size_t)n : 0;
+    *out_step = n > 0 ? TLS_DONE : n == 0 ? TLS_END : TLS_WANT_READ;
+    return OK;
+}
+
+static enum err plain_write(int fd, struct bytes data, size_t *out_len,
+                            enum tls_step *out_step)
+{
+    ssize_t n = send(fd, data.data, data.len, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return ERR_IO;
+    *out_len = n > 0 ? (size_t)n : 0;
+    *out_step = n > 0 ? TLS_DONE : TLS_WANT_WRITE;
+    return OK;
+}
+
+static enum err take_bytes(struct stream *s, uint8_t *data, size_t cap,
+                           size_t *out_len, enum tls_step *out_step)
+{
+    return s->plain ? plain_read(s->watch.fd, data, cap, out_len, out_step)
+                    : tls_read(s->tls, data, cap, out_len, out_step);
+}
+
+static enum err give_bytes(struct stream *s, struct bytes data, size_t *out_len,
+                           enum tls_step *out_step)
+{
+    return s->plain ? plain_write(s->watch.fd, data, out_len, out_step)
+                    : tls_write(s->tls, data, out_len, out_step);
+}
+
+/* Says whether bytes wait that epoll does not know of. */
+static bool has_more(const struct stream *s)
+{
+    return !s->plain && tls_pending(s->tls);
+}
+
+static void say_goodbye(struct stream *s)
+{
+    if (!s->plain)
+        tls_goodbye(s->tls);
+}
 
 /* ---- The list ---- */
 
@@ -165,7 +216,7 @@ void stream_free(struct stream **stream)
     if (s == NULL)
         return;
     if (s->state == UP)
-        tls_goodbye(s->tls);
+        say_goodbye(s);
     shut(s);
     s->freed = 1;
     if (s->busy == 0)
@@ -200,8 +251,7 @@ static bool read_once(struct stream *s)
 {
     size_t len = 0;
     enum tls_step step = TLS_DONE;
-    if (tls_read(s->tls, s->streams->scratch, SCRATCH_SIZE, &len, &step) !=
-        OK) {
+    if (take_bytes(s, s->streams->scratch, SCRATCH_SIZE, &len, &step) != OK) {
         lost(s);
         return false;
     }
@@ -220,7 +270,7 @@ static bool read_once(struct stream *s)
                           "the other side broke the protocol");
         go_down(s, &p);
     }
-    return s->state == UP && !s->paused && tls_pending(s->tls);
+    return s->state == UP && !s->paused && has_more(s);
 }
 
 static void read_some(struct stream *s)
@@ -231,8 +281,8 @@ static void read_some(struct stream *s)
         more = read_once(s);
     if (s->write_wanted)
         update_watch(s);
-    if (s->state == UP && tls_pending(s->tls)) {
-        s->read_on = 1; /* epoll does not know of these bytes */
+    if (s->state == UP && has_more(s)) {
+        s->read_on = 1;
         if (!s->paused)
             todo_add(s);
     }
@@ -253,7 +303,7 @@ void stream_pause(struct stream *stream, bool paused)
 /* After the last byte: says goodbye. */
 static void finish_end(struct stream *s)
 {
-    tls_goodbye(s->tls);
+    say_goodbye(s);
     (void)shutdown(s->watch.fd, SHUT_WR);
     s->state = LINGER;
 }
@@ -269,7 +319,7 @@ static bool write_out(struct stream *s)
             return true;
         if (part.len > WRITE_MAX)
             part.len = WRITE_MAX;
-        if (tls_write(s->tls, part, &done, &step) != OK) {
+        if (give_bytes(s, part, &done, &step) != OK) {
             lost(s);
             return false;
         }
@@ -340,7 +390,7 @@ static void shake_hands(struct stream *s)
 {
     struct problem p = {0};
     enum tls_step step = TLS_DONE;
-    if (tls_handshake(s->tls, &step, &p) != OK) {
+    if (!s->plain && tls_handshake(s->tls, &step, &p) != OK) {
         go_down(s, &p);
         return;
     }
@@ -517,7 +567,8 @@ enum err stream_accept(struct streams *streams, struct tls_context *context,
     s->state = HANDSHAKE;
     s->watch.fd = fd;
     s->events = EPOLLIN;
-    enum err err = tls_accept(context, fd, &s->tls);
+    s->plain = context == NULL;
+    enum err err = s->plain ? OK : tls_accept(context, fd, &s->tls);
     if (err == OK)
         err = loop_watch(streams->loop, &s->watch, s->events);
     if (err != OK) {
@@ -552,8 +603,15 @@ enum err stream_connect(struct streams *streams,
     return OK;
 }
 
+enum tls_protocol stream_protocol(const struct stream *stream)
+{
+    return stream->plain ? TLS_HTTP : tls_protocol(stream->tls);
+}
+
 enum err stream_exporter(const struct stream *stream,
                          uint8_t out[TLS_EXPORTER_SIZE])
 {
-    return stream->state == UP ? tls_exporter(stream->tls, out) : ERR_STATE;
+    return stream->state == UP && !stream->plain
+               ? tls_exporter(stream->tls, out)
+               : ERR_STATE;
 }

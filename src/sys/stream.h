@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A TLS connection on an event loop: it reports what happens through a table
- * of callbacks, and queues what is sent. All that was queued in one round of
- * the loop leaves in one go at its end. An idle stream holds no buffers.
+ * A connection on an event loop, over TLS or plain: it reports what happens
+ * through a table of callbacks, and queues what is sent. All that was queued in
+ * one round of the loop leaves in one go at its end. An idle stream holds no
+ * buffers.
  *
  * A callback may free its stream. After `down` the stream is dead: it reports
  * nothing more, takes nothing, and waits for stream_free.
@@ -33,7 +34,8 @@ void streams_free(struct streams **streams); /* after its last stream */
 /* Bytes that wait to leave, over all streams. */
 size_t streams_queued(const struct streams *streams);
 
-/* Serves a connection that was accepted. Takes `fd`, on failure too. */
+/* Serves a connection that was accepted, without TLS where there is no context;
+ * then it is up with the first byte. Takes `fd`, on failure too. */
 MUST_USE enum err stream_accept(struct streams *streams,
                                 struct tls_context *context, int fd,
                                 const struct stream_user *user, void *ctx,
@@ -70,6 +72,9 @@ MUST_USE enum err stream_extend(struct stream *stream, size_t len,
 /* Stops or goes on reading, so that a peer that sends too much has to wait. */
 void stream_pause(struct stream *stream, bool paused);
 
-/* See tls_exporter; only when up. */
+/* Only when up; without TLS it is TLS_HTTP. */
+enum tls_protocol stream_protocol(const struct stream *stream);
+
+/* See tls_exporter; only when up. ERR_STATE: there is no TLS. */
 MUST_USE enum err stream_exporter(const struct stream *stream,
                                   uint8_t out[TLS_EXPORTER_SIZE]);

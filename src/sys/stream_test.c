@@ -223,6 +223,36 @@ static void a_paused_stream_keeps_its_bytes(void)
     CHECK(until_received(&w, &w.server, 100000));
 }
 
+/* The other end is a plain socket of the test's. */
+static void a_stream_without_tls_carries_bytes_until_the_end(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    int fds[2] = {-1, -1};
+    char got[8] = "";
+    w.server.echo = true;
+    w.server.received = buf_new(RECEIVED_MAX);
+    CHECK_UINT(loop_create(&w.loop, NULL), OK);
+    CHECK_UINT(streams_create(w.loop, &w.streams), OK);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
+    CHECK_UINT(stream_accept(w.streams, NULL, fds[0], &user, &w.server,
+                             &w.server.stream),
+               OK);
+    bool sent = write(fds[1], "hello", 5) == 5;
+    bool echoed = until(&w, &w.server.draineds, 1);
+    ssize_t len = read(fds[1], got, sizeof got);
+    enum tls_protocol protocol = stream_protocol(w.server.stream);
+    uint8_t exporter[TLS_EXPORTER_SIZE];
+    enum err no_exporter = stream_exporter(w.server.stream, exporter);
+    (void)close(fds[1]);
+    bool down = until(&w, &w.server.downs, 1);
+    CHECK(sent && echoed && down);
+    CHECK_UINT(w.server.ups, 1);
+    CHECK_BYTES(((struct bytes){(uint8_t *)got, (size_t)len}), LIT("hello"));
+    CHECK_UINT(protocol, TLS_HTTP);
+    CHECK_UINT(no_exporter, ERR_STATE);
+    CHECK_UINT(w.server.why.kind, PROBLEM_NONE);
+}
+
 static void an_end_delivers_what_was_queued_first(void)
 {
     CLEANUP(world_clear) struct world w = {0};
@@ -335,6 +365,7 @@ static const struct test tests[] = {
     TEST(what_is_sent_in_a_round_leaves_in_one_record),
     TEST(large_amounts_pass_while_both_send),
     TEST(a_paused_stream_keeps_its_bytes),
+    TEST(a_stream_without_tls_carries_bytes_until_the_end),
     TEST(an_end_delivers_what_was_queued_first),
     TEST(a_vanished_peer_is_reported),
     TEST(a_breach_of_protocol_drops_the_stream),

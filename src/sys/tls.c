@@ -9,9 +9,12 @@
 #include <errno.h>
 #include <string.h>
 
-/* The protocols that we speak, as the ALPN extension encodes them. */
-static const unsigned char protocols[] = "\x07sotto/1";
+/* The protocols that we speak, as the ALPN extension encodes them, the best
+ * first; a client speaks that one only. */
+static const unsigned char protocols[] = "\x07sotto/1"
+                                         "\x08http/1.1";
 #define PROTOCOLS_LEN (sizeof protocols - 1)
+#define CLIENT_LEN    (1U + protocols[0])
 
 struct tls_context {
     SSL_CTX *ctx;
@@ -171,7 +174,7 @@ enum err tls_client_create(struct tls_context **out_context, struct problem *p)
     CLEANUP(tls_context_free) struct tls_context *c = NULL;
     TRY(context_create(TLS_client_method(), &c, p));
     /* Returns 0 for success, unlike the rest. */
-    if (SSL_CTX_set_alpn_protos(c->ctx, protocols, PROTOCOLS_LEN) != 0 ||
+    if (SSL_CTX_set_alpn_protos(c->ctx, protocols, CLIENT_LEN) != 0 ||
         SSL_CTX_set_default_verify_paths(c->ctx) != 1)
         return problem_set(p, ERR_NOMEM, PROBLEM_SYSTEM, "%s", reason());
     *out_context = c;
@@ -290,13 +293,19 @@ static enum err step_of(struct tls *t, int result, enum tls_step *out_step)
     }
 }
 
-static enum err check_protocol(const SSL *ssl, struct problem *p)
+enum tls_protocol tls_protocol(const struct tls *tls)
 {
     const unsigned char *chosen = NULL;
     unsigned int len = 0;
-    SSL_get0_alpn_selected(ssl, &chosen, &len);
-    if (len == PROTOCOLS_LEN - 1 &&
-        CRYPTO_memcmp(chosen, protocols + 1, len) == 0)
+    SSL_get0_alpn_selected(tls->ssl, &chosen, &len);
+    if (len == CLIENT_LEN - 1 && CRYPTO_memcmp(chosen, protocols + 1, len) == 0)
+        return TLS_SOTTO;
+    return TLS_HTTP;
+}
+
+static enum err check_protocol(const struct tls *t, struct problem *p)
+{
+    if (!t->client || tls_protocol(t) == TLS_SOTTO)
         return OK;
     return problem_set(p, ERR_IO, PROBLEM_NETWORK,
                        "the other side does not speak sotto/1");
@@ -340,7 +349,7 @@ enum err tls_handshake(struct tls *tls, enum tls_step *out_step,
     if (step_of(tls, result, &step) != OK || step == TLS_END)
         return handshake_failed(tls, p);
     if (step == TLS_DONE) {
-        TRY(check_protocol(tls->ssl, p));
+        TRY(check_protocol(tls, p));
         TRY(check_pin(tls, p));
         tls->up = true;
     }

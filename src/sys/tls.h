@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * TLS 1.3 with ALPN "sotto/1" on non-blocking sockets: the only code that calls
- * libssl. Calls never wait: each says in an enum tls_step what would let it
- * go on. stream.h puts a connection on an event loop; most callers want that.
- * Programs ignore SIGPIPE (process_harden does it).
+ * TLS 1.3 on non-blocking sockets: the only code that calls libssl. Clients
+ * speak the protocol "sotto/1" (ALPN); servers also take HTTP. Calls never
+ * wait: each says in an enum tls_step what would let it go on. stream.h puts a
+ * connection on an event loop; most callers want that. Programs ignore SIGPIPE
+ * (process_harden does it).
  */
 #pragma once
 
@@ -52,6 +53,12 @@ MUST_USE enum err tls_connect(struct tls_context *context, int fd,
                               struct tls **out_tls);
 void tls_free(struct tls **tls);
 
+/* What a server's client wants to speak. */
+enum tls_protocol {
+    TLS_SOTTO,
+    TLS_HTTP, /* "http/1.1", or it did not say: then it knows no other */
+};
+
 enum tls_step {
     TLS_DONE,
     TLS_WANT_READ,  /* again when the descriptor is readable */
@@ -63,6 +70,9 @@ enum tls_step {
  * the peer left or does not speak our TLS. */
 MUST_USE enum err tls_handshake(struct tls *tls, enum tls_step *out_step,
                                 struct problem *p);
+
+/* Only when up. */
+enum tls_protocol tls_protocol(const struct tls *tls);
 
 /* Read what is there, up to `cap` bytes; write as much as goes. A write that
  * did not go must be repeated with the same bytes, perhaps at another

@@ -211,13 +211,17 @@ static void refuses_old_tls_and_other_protocols(void)
     const struct {
         struct foreign client;
         enum err want;
+        enum tls_protocol protocol;
     } cases[] = {
-        {{TLS1_3_VERSION, LIT("\x07sotto/1")}, OK},
-        {{TLS1_3_VERSION, LIT("\x02h2\x07sotto/1")}, OK},
-        {{TLS1_2_VERSION, LIT("\x07sotto/1")}, ERR_IO},
-        {{TLS1_3_VERSION, LIT("\x02h2")}, ERR_IO},
-        {{TLS1_3_VERSION, LIT("\x07sotto/2")}, ERR_IO},
-        {{TLS1_3_VERSION, LIT("")}, ERR_IO}, /* offers none */
+        {{TLS1_3_VERSION, LIT("\x07sotto/1")}, OK, TLS_SOTTO},
+        {{TLS1_3_VERSION, LIT("\x02h2\x07sotto/1")}, OK, TLS_SOTTO},
+        {{TLS1_3_VERSION, LIT("\x08http/1.1\x07sotto/1")}, OK, TLS_SOTTO},
+        {{TLS1_3_VERSION, LIT("\x02h2\x08http/1.1")}, OK, TLS_HTTP},
+        {{TLS1_3_VERSION, LIT("")}, OK, TLS_HTTP}, /* offers none */
+        {{TLS1_2_VERSION, LIT("\x07sotto/1")}, ERR_IO, TLS_SOTTO},
+        {{TLS1_2_VERSION, LIT("\x08http/1.1")}, ERR_IO, TLS_SOTTO},
+        {{TLS1_3_VERSION, LIT("\x02h2")}, ERR_IO, TLS_SOTTO},
+        {{TLS1_3_VERSION, LIT("\x07sotto/2")}, ERR_IO, TLS_SOTTO},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CLEANUP(pair_clear) struct pair p = {0};
@@ -225,6 +229,8 @@ static void refuses_old_tls_and_other_protocols(void)
         CHECK_UINT(server_set_up(&p), OK);
         CHECK_UINT(shake_foreign(&p, &cases[i].client, &why), cases[i].want);
         CHECK((why.detail[0] == '\0') == (cases[i].want == OK));
+        if (cases[i].want == OK)
+            CHECK_UINT(tls_protocol(p.server), cases[i].protocol);
     }
 }
 

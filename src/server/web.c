@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *            a route answers              Close came, or a fault
+ *   HEAD ----------------------> DONE <--------------------------+
+ *     |                                                          |
+ *     +------- upgraded to a WebSocket -------> SOCKET ----------+
+ */
+#include "server/web.h"
+
+#include "base/mem.h"
+#include "base/wire.h"
+#include "sys/http.h"
+#include "sys/websocket.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define PATH_SOCKET "/sotto"
+#define SUBPROTOCOL "sotto.1"
+#define ANSWER_MAX  512U /* its head */
+#define METRICS_MAX (16U << 10)
+#define ROOM        (4U << 10) /* data that is unmasked at a time */
+
+enum web_state {
+    WEB_HEAD,
+    WEB_SOCKET,
+    WEB_DONE,
+};
+
+struct web {
+    const struct web_user *user;
+    void *ctx;
+    struct buf head;
+    struct websocket socket;
+    enum web_door door;
+    enum web_state state;
+    bool head_only; /* the answer has no body */
+};
+
+enum err web_create(enum web_door door, const struct web_user *user, void *ctx,
+                    struct web **out_web)
+{
+    struct web *w = mem_alloc(sizeof *w);
+    if (w == NULL)
+        return ERR_NOMEM;
+    *w = (struct web){
+        .user = user, .ctx = ctx, .head = buf_new(HTTP_HEAD_MAX), .door = door};
+    *out_web = w;
+    return OK;
+}
+
+void web_free(struct web **web)
+{
+    if (*web == NULL)
+        return;
+    buf_clear(&(*web)->head);
+    mem_free(*web, sizeof **web);
+    *web = NULL;
+}
+
+bool web_done(const struct web *web) { return web->state == WEB_DONE; }
+
+size_t web_held(const struct web *web) { return web->head.cap; }
+
+/* ---- Answers ---- */
+
+static const char *status_text_of(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *text;
+    } all[] = {
+        {200, "OK"},
+        {400, "Bad Request"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {426, "Upgrade Required"},
+        {431, "Request Header Fields Too Large"},
+        {503, "Service Unavailable"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i].status == status)
+            return all[i].text;
+    return "";
+}
+
+/* The head and perhaps the body of an answer; `fields` end with CR LF each. */
+static enum err answer(struct web *w, unsigned status, const char *fields,
+                       struct bytes body)
+{
+    char head[ANSWER_MAX];
+    int len = snprintf(head, sizeof head,
+                       "HTTP/1.1 %u %s\r\n"
+                       "%s"
+                       "Content-Type: text/plain; charset=utf-8\r\n"
+                       "Content-Length: %zu\r\n"
+                       "Cache-Control: no-store\r\n"
+                       "Connection: close\r\n\r\n",
+                       status, status_text_of(status), fields, body.len);
+    assert(len > 0 && (size_t)len < sizeof head);
+    w->state = WEB_DONE;
+    TRY(w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len}));
+    return w->head_only ? OK : w->user->send(w->ctx, body);
+}
+
+/* An answer whose body says why. */
+static enum err refuse(struct web *w, unsigned status, const char *fields,
+                       const char *why)
+{
+    return answer(w, status, fields, bytes_str(why));
+}
+
+/* ---- WebSocket ---- */
+
+static enum err socket_send(struct web *w, enum websocket_kind kind,
+                            struct bytes bytes)
+{
+    uint8_t room[WEBSOCKET_HEADER_MAX];
+    TRY(w->user->send(w->ctx, websocket_header(kind, bytes.len, room)));
+    return w->user->send(w->ctx, bytes);
+}
+
+/* RFC 6455, section 7.1.2: our last frame. */
+static enum err socket_close(struct web *w, enum websocket_status status)
+{
+    const uint8_t code[] = {(uint8_t)(status >> 8), (uint8_t)status};
+    w->state = WEB_DONE;
+    return socket_send(w, WEBSOCKET_CLOSE, BYTES_ARRAY(code));
+}
+
+/* Each method knows what it wants of the request; the first failure says so. */
+static enum err upgrade(struct web *w, const struct http_request *q)
+{
+    char accept[WEBSOCKET_ACCEPT_TEXT];
+    char head[ANSWER_MAX];
+    if (!http_lists(q->fields[HTTP_UPGRADE], "websocket") ||
+        !http_lists(q->fields[HTTP_CONNECTION], "upgrade"))
+        return refuse(w, 426, "Upgrade: websocket\r\n",
+                      "this is a WebSocket\n");
+    if (!http_equal(q->fields[HTTP_WEBSOCKET_VERSION], "13"))
+        return refuse(w, 426, "Sec-WebSocket-Version: 13\r\n",
+                      "of version 13\n");
+    if (!http_lists(q->fields[HTTP_WEBSOCKET_PROTOCOL], SUBPROTOCOL))
+        return refuse(w, 400, "", "the subprotocol is " SUBPROTOCOL "\n");
+    enum err err = websocket_accept(q->fields[HTTP_WEBSOCKET_KEY], accept);
+    if (err == ERR_MALFORMED)
+        return refuse(w, 400, "", "the key of the WebSocket is wrong\n");
+    TRY(err);
+    int len = snprintf(head, sizeof head,
+                       "HTTP/1.1 101 Switching Protocols\r\n"
+                       "Upgrade: websocket\r\n"
+                       "Connection: Upgrade\r\n"
+                       "Sec-WebSocket-Accept: %s\r\n"
+                       "Sec-WebSocket-Protocol: " SUBPROTOCOL "\r\n\r\n",
+                       accept);
+    assert(len > 0 && (size_t)len < sizeof head);
+    TRY(w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len}));
+    struct bytes origin = {0};
+    if (w->door == WEB_PROXY)
+        origin = http_last(q->fields[HTTP_FORWARDED_FOR]);
+    TRY(w->user->open(w->ctx, origin));
+    w->state = WEB_SOCKET;
+    return OK;
+}
+
+static enum err socket_piece(struct web *w, const struct websocket_piece *p)
+{
+    switch (p->kind) {
+    case WEBSOCKET_DATA:
+        return w->user->frames(w->ctx, p->bytes);
+    case WEBSOCKET_PING:
+        return socket_send(w, WEBSOCKET_PONG, p->bytes);
+    case WEBSOCKET_CLOSE: /* section 5.5.1: "typically echoes the status" */
+        w->state = WEB_DONE;
+        return socket_send(w, WEBSOCKET_CLOSE, p->bytes);
+    case WEBSOCKET_PONG:
+    case WEBSOCKET_MORE:
+        break;
+    }
+    return OK;
+}
+
+static enum err socket_data(struct web *w, struct bytes input)
+{
+    uint8_t room[ROOM];
+    while (w->state == WEB_SOCKET) {
+        struct websocket_piece p = {0};
+        enum err err =
+            websocket_next(&w->socket, &input, room, sizeof room, &p);
+        if (err != OK)
+            return socket_close(w, err == ERR_INVALID ? WEBSOCKET_UNSUPPORTED
+                                                      : WEBSOCKET_PROTOCOL);
+        if (p.kind == WEBSOCKET_MORE)
+            break;
+        TRY(socket_piece(w, &p));
+    }
+    return OK;
+}
+
+enum err web_announce(struct web *web, size_t len)
+{
+    uint8_t room[WEBSOCKET_HEADER_MAX];
+    if (web->state != WEB_SOCKET)
+        return ERR_STATE;
+    return web->user->send(web->ctx,
+                           websocket_header(WEBSOCKET_DATA, len, room));
+}
+
+void web_end(struct web *web)
+{
+    if (web->state == WEB_SOCKET)
+        (void)socket_close(web, WEBSOCKET_GOING_AWAY);
+}
+
+/* ---- What the operator asks ---- */
+
+static enum err health(struct web *w, const struct http_request *q)
+{
+    (void)q;
+    return w->user->healthy(w->ctx) ? refuse(w, 200, "", "ok\n")
+                                    : refuse(w, 503, "", "not well\n");
+}
+
+static enum err metrics(struct web *w, const struct http_request *q)
+{
+    CLEANUP(buf_clear) struct buf text = buf_new(METRICS_MAX);
+    (void)q;
+    TRY(w->user->metrics(w->ctx, &text));
+    return answer(w, 200, "", buf_bytes(&text));
+}
+
+/* ---- Routes ---- */
+
+#define BIT(x) (1U << (x))
+
+static const struct route {
+    const char *path;
+    unsigned doors;
+    unsigned methods;
+    const char *allow; /* the methods, in text */
+    enum err (*serve)(struct web *w, const struct http_request *q);
+} routes[] = {
+    {PATH_SOCKET, BIT(WEB_PUBLIC) | BIT(WEB_PROXY), BIT(HTTP_GET), "GET",
+     upgrade},
+    {"/health", BIT(WEB_PUBLIC) | BIT(WEB_PROXY) | BIT(WEB_ADMIN),
+     BIT(HTTP_GET) | BIT(HTTP_HEAD), "GET, HEAD", health},
+    {"/metrics", BIT(WEB_ADMIN), BIT(HTTP_GET) | BIT(HTTP_HEAD), "GET, HEAD",
+     metrics},
+};
+
+static enum err serve(struct web *w, const struct http_request *q)
+{
+    w->head_only = q->method == HTTP_HEAD;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        const struct route *r = &routes[i];
+        if ((r->doors & BIT(w->door)) == 0 ||
+            !bytes_equal(q->path, bytes_str(r->path)))
+            continue;
+        if ((r->methods & BIT(q->method)) != 0)
+            return r->serve(w, q);
+        char allow[sizeof "Allow: GET, HEAD, PUT\r\n"];
+        (void)snprintf(allow, sizeof allow, "Allow: %s\r\n", r->allow);
+        return refuse(w, 405, allow, "not with this method\n");
+    }
+    return refuse(w, 404, "", "there is nothing here\n");
+}
+
+/* Once the head is whole; what came after it is the caller's. */
+static enum err head_read(struct web *w, size_t len)
+{
+    struct http_request q;
+    const struct bytes head = {w->head.data, len};
+    if (http_request_read(head, &q) != OK)
+        return refuse(w, 400, "", "the request cannot be understood\n");
+    return serve(w, &q);
+}
+
+static enum err head_data(struct web *w, struct bytes input)
+{
+    size_t before = w->head.len;
+    size_t room = HTTP_HEAD_MAX - before;
+    const struct bytes part = {input.data, input.len < room ? input.len : room};
+    TRY(buf_append(&w->head, part));
+    size_t len = http_head_len(buf_bytes(&w->head));
+    if (len == 0)
+        return input.len < room
+                   ? OK
+                   : refuse(w, 431, "",
+                            "the head of the request is too long\n");
+    size_t used = len - before; /* without the head's end, `before` is short */
+    enum err err = head_read(w, len);
+    buf_clear(&w->head);
+    TRY(err);
+    return web_data(w, (struct bytes){input.data + used, input.len - used});
+}
+
+enum err web_data(struct web *web, struct bytes bytes)
+{
+    switch (web->state) {
+    case WEB_HEAD:
+        return head_data(web, bytes);
+    case WEB_SOCKET:
+        return socket_data(web, bytes);
+    case WEB_DONE:
+        break; /* who gets an answer may still be sending */
+    }
+    return OK;
+}
