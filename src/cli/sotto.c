@@ -34,7 +34,8 @@ static const struct setting table[] = {
     {"version", NULL, NULL, "show the version", setting_flag,
      offsetof(struct options, version)},
 };
-static const struct settings settings = {table, sizeof table / sizeof table[0]};
+static const struct settings settings = {
+    .table = table, .count = sizeof table / sizeof table[0]};
 
 static void help(void)
 {

@@ -57,39 +57,101 @@ static enum err command_self_test(const struct options *o, struct problem *p)
     return trial_run(p);
 }
 
+static enum err command_config(const struct options *o, struct problem *p)
+{
+    (void)p;
+    options_show(o, STDOUT_FILENO);
+    return OK;
+}
+
+/* ---- The table of commands, and what they take ---- */
+
+/* These stand in no file. A command takes those that it names. */
+static const struct setting switches[] = {
+    {"config", "FILE", NULL, "read this file of settings; '' reads none",
+     setting_text, offsetof(struct options, config)},
+    {"help", NULL, NULL, "show this, or what a command takes", setting_flag,
+     offsetof(struct options, help)},
+    {"version", NULL, NULL, "show the version", setting_flag,
+     offsetof(struct options, version)},
+};
+static const struct settings switch_table = {
+    .table = switches, .count = sizeof switches / sizeof switches[0]};
+#define COMMON_SWITCHES 3U /* every command takes the first ones */
+
 static const struct command {
-    const char *name; /* NULL: none is given */
+    const char *name; /* one word or two; NULL: none is given */
     enum err (*run)(const struct options *o, struct problem *p);
     const char *help;
-    const char *word; /* that follows it; NULL: none */
+    const char *word;     /* that follows it; NULL: none */
+    const char *switches; /* beside the common ones, a blank after each */
     bool without_data;
 } commands[] = {
-    {NULL, serve, "run the server in the foreground", NULL, false},
-    {"check", command_check, "verify the store of a stopped server", NULL,
+    {NULL, serve, "run the server in the foreground", NULL, "", false},
+    {"check", command_check, "verify the store of a stopped server", NULL, "",
      false},
-    {"invite", command_invite, "make one more invite code", NULL, false},
+    {"config", command_config, "show the settings in force", NULL, "", true},
+    {"invite", command_invite, "make one more invite code", NULL, "", false},
     {"legal-export", command_legal_export,
-     "print all that is held about an account", "NAME", false},
+     "print all that is held about an account", "NAME", "", false},
     {"self-test", command_self_test, "try what the sandboxes must refuse", NULL,
-     true},
+     "", true},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
-static const struct command *find_command(const char *name)
+/* Takes the command's words from the front of *words. */
+static const struct command *find_command(char ***words)
 {
-    for (size_t i = 0; i < COMMANDS; i++) {
-        const char *known = commands[i].name;
-        if ((name == NULL) != (known == NULL))
+    if (**words == NULL)
+        return &commands[0];
+    for (size_t i = 1; i < COMMANDS; i++) {
+        const char *name = commands[i].name;
+        size_t first = strcspn(name, " ");
+        bool two = name[first] != '\0';
+        if (strlen((*words)[0]) != first ||
+            strncmp((*words)[0], name, first) != 0)
             continue;
-        if (name == NULL || strcmp(name, known) == 0)
-            return &commands[i];
+        if (two &&
+            ((*words)[1] == NULL || strcmp((*words)[1], name + first + 1) != 0))
+            continue;
+        *words += two ? 2 : 1;
+        return &commands[i];
     }
     return NULL;
 }
 
-static void print_help(void)
+static bool takes(const struct command *c, const char *name)
 {
-    (void)printf("usage: sottod [COMMAND] --data DIR [OPTION...]\n\n");
+    size_t len = strlen(name);
+    for (const char *at = strstr(c->switches, name); at != NULL;
+         at = strstr(at + 1, name)) {
+        if (at[len] == ' ' && (at == c->switches || at[-1] == ' '))
+            return true;
+    }
+    return false;
+}
+
+static bool is_given(const struct options *o, const struct setting *s)
+{
+    const char *field = (const char *)o + s->offset;
+    const char *text = NULL;
+    if (s->argument == NULL)
+        return *(const bool *)field;
+    memcpy(&text, field, sizeof text);
+    return text != NULL;
+}
+
+static int usage(const char *what, const char *why)
+{
+    (void)dprintf(STDERR_FILENO, "sottod: %.60s %s (see --help)\n", what, why);
+    return EXIT_USAGE;
+}
+
+/* ---- Help ---- */
+
+static void print_commands(void)
+{
+    (void)printf("usage: sottod [COMMAND] [OPTION...]\n\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         const struct command *c = &commands[i];
         char name[COMMAND_TEXT];
@@ -98,29 +160,41 @@ static void print_help(void)
                        c->word != NULL ? c->word : "");
         (void)printf("  %-24s %s\n", name, c->help);
     }
-    (void)printf("\n");
+    (void)printf("\nFor the command line alone:\n");
+    (void)fflush(stdout);
+    settings_help(&switch_table, STDOUT_FILENO);
+    (void)printf("\nAlso in %s, as lines of NAME = VALUE:\n", OPTIONS_FILE);
     (void)fflush(stdout);
     settings_help(&options_table, STDOUT_FILENO);
 }
 
-static int run_command(const struct options *o, const char *name)
+static void print_help(const struct command *c)
+{
+    if (c == NULL || c->name == NULL) {
+        print_commands();
+        return;
+    }
+    (void)printf("usage: sottod %s %s%s[OPTION...]\n\n%s\n\n", c->name,
+                 c->word != NULL ? c->word : "", c->word != NULL ? " " : "",
+                 c->help);
+    (void)fflush(stdout);
+    for (size_t i = 0; i < switch_table.count; i++) {
+        const struct settings one = {.table = &switches[i], .count = 1};
+        if (i < COMMON_SWITCHES || takes(c, switches[i].name))
+            settings_help(&one, STDOUT_FILENO);
+    }
+    if (!c->without_data)
+        (void)printf("  --data DIR               the data folder, unless a "
+                     "file of settings names it\n");
+}
+
+/* ---- Running ---- */
+
+static int run_command(const struct options *o, const struct command *c)
 {
     struct problem p = {0};
-    const struct command *command = find_command(name);
-    if (command == NULL || (o->data == NULL && !command->without_data)) {
-        (void)dprintf(STDERR_FILENO, "sottod: %s (see --help)\n",
-                      command == NULL ? "no such command"
-                                      : "--data DIR is missing");
-        return EXIT_USAGE;
-    }
-    if ((command->word != NULL) != (o->word != NULL)) {
-        (void)dprintf(STDERR_FILENO, "sottod: %s (see --help)\n",
-                      command->word != NULL ? "the command needs a word more"
-                                            : "one command at a time");
-        return EXIT_USAGE;
-    }
     log_open(STDERR_FILENO, o->log_level);
-    if (process_harden(&p) != OK || command->run(o, &p) != OK) {
+    if (process_harden(&p) != OK || c->run(o, &p) != OK) {
         say(&p);
         return p.kind == PROBLEM_USAGE ? EXIT_USAGE : EXIT_FAILED;
     }
@@ -130,28 +204,44 @@ static int run_command(const struct options *o, const char *name)
                   "sottod: what it printed could not all be written\n");
     return EXIT_FAILED;
 }
+
+/* Refuses what the command cannot take. */
+static int check_and_run(struct options *o, const struct command *c,
+                         char **words)
+{
+    if (o->data == NULL && !c->without_data)
+        return usage("--data DIR", "is missing");
+    if (c->word != NULL && words[0] == NULL)
+        return usage(c->word, "is missing after the command");
+    if (c->word != NULL)
+        o->word = *words++;
+    if (words[0] != NULL)
+        return usage(words[0], "is one word too many");
+    for (size_t i = COMMON_SWITCHES; i < switch_table.count; i++) {
+        if (is_given(o, &switches[i]) && !takes(c, switches[i].name))
+            return usage(switches[i].name, "is no option of this command");
+    }
+    return run_command(o, c);
+}
+
 int commands_main(char **words)
 {
-    struct options o = {0};
+    CLEANUP(options_clear) struct options o = {0};
     struct problem p = {0};
-    if (settings_parse(&options_table, words, &o, &p) != OK) {
+    if (options_read(&switch_table, words, &o, &p) != OK) {
         say(&p);
         return EXIT_USAGE;
-    }
-    if (o.help) {
-        print_help();
-        return EXIT_OK;
     }
     if (o.version) {
         (void)printf("sottod %s\n", SOTTO_VERSION);
         return EXIT_OK;
     }
-    if (words[0] != NULL && words[1] != NULL) {
-        o.word = words[1];
-        if (words[2] != NULL) {
-            (void)dprintf(STDERR_FILENO, "sottod: one command at a time\n");
-            return EXIT_USAGE;
-        }
+    const struct command *c = find_command(&words);
+    if (o.help) {
+        print_help(c);
+        return EXIT_OK;
     }
-    return run_command(&o, words[0]);
+    if (c == NULL)
+        return usage(words[0], "is no command");
+    return check_and_run(&o, c, words);
 }

@@ -2,6 +2,7 @@
 #include "server/options.h"
 
 #include "proto/derive.h"
+#include "sys/files.h"
 
 static enum err parse_level(const char *text, void *field, struct problem *p)
 {
@@ -48,9 +49,48 @@ static const struct setting table[] = {
      setting_text, offsetof(struct options, port_file)},
     {"log-level", "LEVEL", "info", "error, warn, info or debug", parse_level,
      offsetof(struct options, log_level)},
-    {"help", NULL, NULL, "show this", setting_flag,
-     offsetof(struct options, help)},
-    {"version", NULL, NULL, "show the version", setting_flag,
-     offsetof(struct options, version)},
 };
-const struct settings options_table = {table, sizeof table / sizeof table[0]};
+const struct settings options_table = {.table = table,
+                                       .count = sizeof table / sizeof table[0]};
+
+static const char *file_name(const struct options *o)
+{
+    return o->config != NULL ? o->config : OPTIONS_FILE;
+}
+
+static enum err read_file(struct options *o, struct problem *p)
+{
+    o->file = buf_new(SETTINGS_FILE_MAX);
+    if (o->config != NULL && o->config[0] == '\0')
+        return OK;
+    enum err err = file_read_trusted(file_name(o), &o->file, p);
+    if (err == ERR_NOTFOUND && o->config == NULL)
+        return OK;
+    if (err != OK)
+        return err;
+    return settings_file(&options_table, file_name(o), &o->file, &o->values, p);
+}
+
+enum err options_read(const struct settings *switches, char **words,
+                      struct options *o, struct problem *p)
+{
+    const struct settings all = {options_table.table, options_table.count,
+                                 switches};
+    *o = (struct options){0};
+    o->values.out = o;
+    TRY(settings_args(&all, words, &o->values, p));
+    if (!o->help && !o->version)
+        TRY(read_file(o, p));
+    return settings_fallbacks(&options_table, &o->values, p);
+}
+
+void options_clear(struct options *o)
+{
+    buf_clear(&o->file);
+    *o = (struct options){0};
+}
+
+void options_show(const struct options *o, int fd)
+{
+    settings_show(&options_table, &o->values, file_name(o), fd);
+}

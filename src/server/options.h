@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What sottod is told: one table of settings for the command line, --help and
- * the man page. */
+/* What sottod is told: one table of settings for the command line, the
+ * configuration file, --help and sottod.conf(5). */
 #pragma once
 
 #include "sys/log.h"
 #include "sys/settings.h"
 
 #include <stdbool.h>
+
+#define OPTIONS_FILE "/etc/sotto/sottod.conf"
 
 struct options {
     const char *data;
@@ -20,9 +22,25 @@ struct options {
     unsigned pow_bits;
     bool open_registration;
     bool no_limits;
+
+    /* Of the command line alone. */
+    const char *config; /* NULL: OPTIONS_FILE, if it is there; "": none */
     bool help;
     bool version;
     const char *word; /* what a command is about */
+
+    struct setting_values values; /* where all that comes from */
+    struct buf file;              /* borrowed by them */
 };
 
+/* Without `switches`, which are the commands'. */
 extern const struct settings options_table;
+
+/* Fills `o` from command line, file and fallbacks. Moves the words that are no
+ * options to the front of `words`. */
+MUST_USE enum err options_read(const struct settings *switches, char **words,
+                               struct options *o, struct problem *p);
+void options_clear(struct options *o);
+
+/* Prints what is in force, as a file that says the same. */
+void options_show(const struct options *o, int fd);

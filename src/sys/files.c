@@ -10,9 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MODE   0600
-#define FOLDER_MODE 0700
-#define OTHERS      0077
+#define FILE_MODE    0600
+#define FOLDER_MODE  0700
+#define OTHERS       0077
+#define OTHERS_WRITE 0022
 
 /* A CLEANUP for descriptors on error paths. */
 static void fd_close(int *fd)
@@ -113,6 +114,21 @@ enum err file_read_private(const char *path, struct buf *out, struct problem *p)
     if (stat(path, &s) == 0 && (s.st_mode & OTHERS) != 0)
         return problem_set(p, ERR_IO, PROBLEM_PERMISSION,
                            "%.100s can be read by others: chmod 600 it", path);
+    return file_read(path, out, p);
+}
+
+enum err file_read_trusted(const char *path, struct buf *out, struct problem *p)
+{
+    struct stat s;
+    if (stat(path, &s) == 0 && (s.st_mode & OTHERS_WRITE) != 0)
+        return problem_set(p, ERR_IO, PROBLEM_PERMISSION,
+                           "%.100s can be written by others: chmod go-w it",
+                           path);
+    if (stat(path, &s) == 0 && s.st_uid != 0 && s.st_uid != geteuid())
+        return problem_set(p, ERR_IO, PROBLEM_PERMISSION,
+                           "%.100s belongs to another user: make it root's or "
+                           "yours",
+                           path);
     return file_read(path, out, p);
 }
 

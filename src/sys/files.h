@@ -29,6 +29,11 @@ MUST_USE enum err file_read(const char *path, struct buf *out,
 MUST_USE enum err file_read_private(const char *path, struct buf *out,
                                     struct problem *p);
 
+/* The same, but refuses a file that another user could have written: for what
+ * one obeys. The superuser may. */
+MUST_USE enum err file_read_trusted(const char *path, struct buf *out,
+                                    struct problem *p);
+
 /* Replaces or makes the file, mode 0600: after a crash it holds either the old
  * or the new content. */
 MUST_USE enum err file_write(const char *path, struct bytes content,

@@ -361,12 +361,12 @@ static void wrong_words_are_refused(void)
         const char *words;
     } cases[] = {
         {{"--listen", "x", NULL}, "--data DIR is missing"},
-        {{"fly", "--data", s.data, NULL}, "no such command"},
+        {{"fly", "--data", s.data, NULL}, "fly is no command"},
         {{"--dat", s.data, NULL}, "unknown option --dat"},
         {{"--data", s.data, "--listen", "a:b", NULL}, "not HOST or HOST:PORT"},
         {{"--log-level", "loud", NULL}, "no log level"},
-        {{"legal-export", "--data", s.data, NULL}, "needs a word more"},
-        {{"check", "now", "--data", s.data, NULL}, "one command at a time"},
+        {{"legal-export", "--data", s.data, NULL}, "NAME is missing"},
+        {{"check", "now", "--data", s.data, NULL}, "now is one word too many"},
         {{"--pow-bits", "0", NULL}, "from 1 to 26"},
         {{"--pow-bits", "27", NULL}, "from 1 to 26"},
     };
@@ -455,30 +455,169 @@ static void a_full_disk_makes_clients_wait(void)
     CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
 }
 
-/* STYLE rule 22: one table drives parser, help and man page. */
-static void the_man_page_names_every_setting(void)
+/* ---- Settings ---- */
+
+/* Writes the file of settings and returns its name. */
+static const char *settings_of(const struct sottod *s, const char *text,
+                               char path[FILE_PATH_MAX])
+{
+    if (file_path(s->dir, "sottod.conf", path, NULL) != OK ||
+        file_write(path, bytes_str(text), NULL) != OK)
+        path[0] = '\0';
+    return path;
+}
+
+static void a_file_gives_the_settings(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    char path[FILE_PATH_MAX];
+    char text[2 * FILE_PATH_MAX];
+    CHECK_UINT(sottod_prepare(&s), OK);
+    (void)snprintf(text, sizeof text,
+                   "# mine\ndata = %s\nlisten = 127.0.0.1:0\npow-bits = 3\n",
+                   s.data);
+    settings_of(&s, text, path);
+    CHECK_UINT(
+        (unsigned)sottod_run(&s, (const char *[]){"config", "--config", path,
+                                                  "--listen=*", NULL}),
+        0);
+    CHECK(said(&s, "\ndata = /"));
+    CHECK(said(&s, "from the command line\nlisten = *\n"));
+    CHECK(said(&s, "pow-bits = 3\n"));
+    CHECK(said(&s, "# defaults\n"));
+    CHECK(!file_exists(s.data)); /* to look changes nothing */
+    CHECK_UINT(sottod_start(&s, (const char *[]){"--config", path, NULL}), OK);
+    CHECK_UINT((unsigned)sottod_stop(&s, SIGTERM), 0);
+    CHECK_UINT((unsigned)sottod_run(
+                   &s, (const char *[]){"check", "--config", path, NULL}),
+               0);
+    CHECK(said(&s, "no fault found"));
+}
+
+static void a_file_of_settings_that_is_wrong_is_refused(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    char path[FILE_PATH_MAX];
+    const struct {
+        const char *text;
+        mode_t mode;
+        int status;
+        const char *words;
+    } cases[] = {
+        {"listen = a\nlissten = b\n", 0600, 2,
+         "sottod.conf:2: no setting is called \"lissten\""},
+        {"pow-bits = 99\n", 0600, 2, "sottod.conf:1: \"99\" is no number"},
+        {"log-level = info\n", 0622, 2, "chmod go-w"},
+    };
+    CHECK_UINT(sottod_prepare(&s), OK);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        settings_of(&s, cases[i].text, path);
+        CHECK(chmod(path, cases[i].mode) == 0);
+        CHECK(sottod_run(&s, (const char *[]){"--config", path, "--data",
+                                              s.data, NULL}) ==
+              cases[i].status);
+        CHECK(said(&s, cases[i].words));
+    }
+    CHECK_UINT((unsigned)sottod_run(&s, (const char *[]){"config", "--config",
+                                                         "/nowhere", NULL}),
+               2);
+    CHECK(said(&s, "cannot open /nowhere"));
+}
+
+static enum err read_page(const char *variable, struct buf *page)
+{
+    const char *path = getenv(variable);
+    if (path == NULL)
+        return ERR_NOTFOUND;
+    TRY(file_read(path, page, NULL));
+    return buf_append(page, (struct bytes){(const uint8_t *)"", 1});
+}
+
+/* The page's item of this name, up to the next one; false: there is none. */
+static bool find_item(const struct buf *page, const char *macro,
+                      const char *name, char out[4096])
+{
+    char head[128];
+    int len = snprintf(head, sizeof head, "\n.It %s%s", macro, name);
+    const char *at = (const char *)page->data;
+    for (at = strstr(at, head); at != NULL; at = strstr(at + 1, head)) {
+        const char *end = strstr(at + 1, "\n.It ");
+        if (at[len] != ' ' && at[len] != '\n')
+            continue;
+        size_t size = end != NULL ? (size_t)(end - at) : strlen(at);
+        size = size < 4095 ? size : 4095;
+        memcpy(out, at, size);
+        out[size] = '\0';
+        return true;
+    }
+    printf("# not in the man page: %s\n", name);
+    return false;
+}
+
+/* One table drives parser, help and man pages (STYLE rule 22); the page also
+ * gives each value that is in force when nothing is said. */
+static void the_man_page_has_every_setting_and_its_default(void)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
     CLEANUP(buf_clear) struct buf page = buf_new(1U << 16);
-    const char *path = getenv("SOTTOD_MAN");
-    CHECK(path != NULL);
-    CHECK_UINT(file_read(path, &page, NULL), OK);
-    CHECK_UINT(buf_append(&page, (struct bytes){(const uint8_t *)"", 1}), OK);
+    char item[4096];
+    unsigned count = 0;
+    CHECK_UINT(read_page("SOTTOD_CONF_MAN", &page), OK);
+    CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(
+        (unsigned)sottod_run(&s, (const char *[]){"config", "--config=", NULL}),
+        0);
+    for (char *line = s.output; *line != '\0'; count++) {
+        char name[64] = {0};
+        char value[64] = {0};
+        char *end = line + strcspn(line, "\n");
+        bool unset = sscanf(line, "# %63[a-z-] = ", name) == 1 &&
+                     line[2 + strlen(name) + 1] == '=';
+        if (unset || sscanf(line, "%63[a-z-] = %63[^\n]", name, value) == 2) {
+            CHECK(find_item(&page, "Cm ", name, item));
+            CHECK(unset || strstr(item, value) != NULL);
+        }
+        line = *end != '\0' ? end + 1 : end;
+    }
+    CHECK(count >= 9);
+}
+
+static void the_man_page_names_every_option(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(buf_clear) struct buf page = buf_new(1U << 16);
+    CLEANUP(buf_clear) struct buf settings = buf_new(1U << 16);
+    char item[4096];
+    unsigned count = 0;
+    CHECK_UINT(read_page("SOTTOD_MAN", &page), OK);
+    CHECK_UINT(read_page("SOTTOD_CONF_MAN", &settings), OK);
     CHECK_UINT(sottod_prepare(&s), OK);
     CHECK_UINT((unsigned)sottod_run(&s, (const char *[]){"--help", NULL}), 0);
-    unsigned count = 0;
-    for (char *at = strstr(s.output, "  --"); at != NULL;
-         at = strstr(at + 1, "  --")) {
-        char flag[64] = "Fl -";
-        size_t len = strcspn(at + 4, " \n");
-        CHECK(len < sizeof flag - 5);
-        memcpy(flag + 4, at + 4, len);
-        if (strstr((const char *)page.data, flag) == NULL)
-            printf("# not in the man page: %s\n", flag);
-        CHECK(strstr((const char *)page.data, flag) != NULL);
+    for (char *at = strstr(s.output, "\n  --"); at != NULL;
+         at = strstr(at + 1, "\n  --")) {
+        char name[64] = {0};
+        CHECK(sscanf(at, "\n  --%63[a-z-]", name) == 1);
+        CHECK(find_item(&page, "Fl -", name, item) ||
+              find_item(&settings, "Cm ", name, item));
         count++;
     }
-    CHECK(count >= 8);
+    CHECK(count >= 12);
+}
+
+static void each_command_has_its_own_help(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    const char *const commands[] = {"check", "config", "invite", "legal-export",
+                                    "self-test"};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        char words[64];
+        CHECK_UINT((unsigned)sottod_run(
+                       &s, (const char *[]){commands[i], "--help", NULL}),
+                   0);
+        (void)snprintf(words, sizeof words, "usage: sottod %s", commands[i]);
+        CHECK(said(&s, words));
+    }
 }
 
 /* ---- The sandbox ---- */
@@ -552,6 +691,10 @@ static const struct test tests[] = {
     TEST(a_full_disk_makes_clients_wait),
     TEST(both_processes_are_in_a_sandbox),
     TEST(the_sandbox_refuses_what_it_must),
-    TEST(the_man_page_names_every_setting),
+    TEST(a_file_gives_the_settings),
+    TEST(a_file_of_settings_that_is_wrong_is_refused),
+    TEST(the_man_page_has_every_setting_and_its_default),
+    TEST(the_man_page_names_every_option),
+    TEST(each_command_has_its_own_help),
 };
 TEST_MAIN(tests)
