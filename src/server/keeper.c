@@ -245,6 +245,20 @@ void keeper_drain(struct keeper *keeper)
     tell_net(keeper, &r);
 }
 
+enum err keeper_renew(struct keeper *keeper, struct bytes cert_pem,
+                      struct bytes key_pem)
+{
+    CLEANUP(buf_clear)
+    struct buf both =
+        buf_new(cert_pem.len + key_pem.len + 2 * (size_t)WIRE_HEADER_MAX);
+    struct writer w = writer_to(&both);
+    writer_vec(&w, cert_pem);
+    writer_vec(&w, key_pem);
+    TRY(writer_finish(&w));
+    const struct pipe_record r = {.op = PIPE_TLS, .bytes = buf_bytes(&both)};
+    return pipe_put(keeper->pipe, &r);
+}
+
 enum err keeper_result(const struct keeper *keeper, struct problem *p)
 {
     if (keeper->err != OK && p != NULL)

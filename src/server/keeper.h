@@ -23,5 +23,9 @@ void keeper_free(struct keeper **keeper);
 void keeper_start(struct keeper *keeper);
 void keeper_drain(struct keeper *keeper);
 
+/* Gives net another certificate and key, which were tried, for new clients. */
+MUST_USE enum err keeper_renew(struct keeper *keeper, struct bytes cert_pem,
+                               struct bytes key_pem);
+
 /* After the loop has stopped: OK when net ended in good order. */
 MUST_USE enum err keeper_result(const struct keeper *keeper, struct problem *p);

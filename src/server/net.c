@@ -56,6 +56,7 @@ struct door {
 struct net {
     struct loop *loop;
     struct net_config config;
+    struct tls_context *renewed; /* in the place of the first; NULL: not yet */
     struct streams *streams;
     struct pipe *pipe;
     struct door doors[WEB_DOORS_];
@@ -518,6 +519,26 @@ static void on_stats(struct net *n, struct bytes bytes)
     n->pulse_ms = loop_now(n->loop);
 }
 
+/* Connections that are up keep the certificate that they began with. */
+static void on_tls(struct net *n, struct bytes bytes)
+{
+    struct tls_context *fresh = NULL;
+    struct problem p = {0};
+    struct reader r = reader_of(bytes);
+    struct bytes cert = reader_vec(&r);
+    struct bytes key = reader_vec(&r);
+    enum err err = reader_finish(&r);
+    if (err == OK)
+        err = tls_server_create(cert, key, &fresh, &p);
+    if (err != OK) {
+        log_error("net: keeps its certificate reason=\"%s\"", p.detail);
+        return;
+    }
+    tls_context_free(&n->renewed);
+    n->renewed = fresh;
+    n->config.tls = fresh;
+}
+
 static void on_record(void *ctx, const struct pipe_record *r)
 {
     struct net *n = ctx;
@@ -544,6 +565,9 @@ static void on_record(void *ctx, const struct pipe_record *r)
         break;
     case PIPE_STATS:
         on_stats(n, r->bytes);
+        break;
+    case PIPE_TLS:
+        on_tls(n, r->bytes);
         break;
     default:
         fail(n, ERR_MALFORMED, "the store process sent nonsense");
@@ -682,6 +706,7 @@ void net_free(struct net **net)
             (void)close(n->doors[i].watch.fd);
     pipe_free(&n->pipe);
     streams_free(&n->streams);
+    tls_context_free(&n->renewed);
     mem_free(n->clients, n->config.clients_max * sizeof(struct client *));
     mem_free(n->unused, n->config.clients_max * sizeof *n->unused);
     mem_free(n, sizeof *n);

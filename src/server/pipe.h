@@ -32,6 +32,7 @@ enum pipe_op {
     PIPE_CLOSED, /* the number is free again */
     PIPE_DRAIN,  /* accept no more, let answers out, close, say BYE */
     PIPE_STATS,  /* once a second: the store's part of struct metrics */
+    PIPE_TLS,    /* use for new clients: opaque cert<V>, opaque key<V> */
 
     PIPE_MESSAGE, /* both ways */
 };

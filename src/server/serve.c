@@ -15,6 +15,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,12 +56,13 @@ static void keep_memory(void)
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
-static const int end_signals[] = {SIGTERM, SIGINT, 0};
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, 0};
 
-static void drain_net(void *ctx, int signal)
+/* SIGHUP is for the store process, which reads files. */
+static void net_signal(void *ctx, int signal)
 {
-    (void)signal;
-    net_drain(ctx);
+    if (signal != SIGHUP)
+        net_drain(ctx);
 }
 
 static size_t clients_max(void)
@@ -86,7 +88,7 @@ static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
                                       .clients_max = clients_max()};
     memset(start->listeners, 0, sizeof start->listeners); /* taken */
     TRY(net_create(loop, &config, &net, p));
-    TRY(loop_signals(loop, end_signals, drain_net, net, p));
+    TRY(loop_signals(loop, signals, net_signal, net, p));
     TRY(sandbox_enter(&(struct sandbox){.kind = SANDBOX_NET}, p));
     TRY(loop_run(loop));
     return net_result(net, p);
@@ -151,13 +153,6 @@ static enum err print_addresses(const struct options *o,
                       (struct bytes){(const uint8_t *)text, (size_t)len}, p);
 }
 
-static void drain_all(void *ctx, int signal)
-{
-    (void)signal;
-    log_info("sottod: stopping");
-    keeper_drain(ctx);
-}
-
 /* What the store process has beside the server. */
 struct run {
     const struct options *options;
@@ -165,12 +160,86 @@ struct run {
     struct buf cert;
     bool is_new; /* nothing was ever stored */
     struct child net;
+    struct keeper *keeper; /* borrowed */
 };
 
 static void run_clear(struct run *r)
 {
     buf_clear(&r->cert);
     process_end(&r->net);
+}
+
+/* Reads certificate and key again. Nothing changes unless they are good. */
+static enum err renew_tls(const struct run *run, struct problem *p)
+{
+    const struct options *o = run->options;
+    CLEANUP(buf_clear) struct buf cert = buf_new(TLS_PEM_MAX);
+    CLEANUP(buf_clear) struct buf key = buf_new(TLS_PEM_MAX);
+    CLEANUP(tls_context_free) struct tls_context *trial = NULL;
+    uint8_t seen[TLS_FINGERPRINT_SIZE];
+    char text[FINGERPRINT_TEXT_MAX];
+    TRY(home_tls(o->data, o->cert, o->key, &cert, &key, p));
+    TRY(tls_server_create(buf_bytes(&cert), buf_bytes(&key), &trial, p));
+    enum err err = tls_fingerprint(buf_bytes(&cert), seen);
+    if (err == OK)
+        err = keeper_renew(run->keeper, buf_bytes(&cert), buf_bytes(&key));
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM, "%s", err_text(err));
+    fingerprint_write(seen, text);
+    log_info("sottod: certificate read fingerprint=\"%s\"", text);
+    return OK;
+}
+
+static void store_signal(void *ctx, int signal)
+{
+    const struct run *run = ctx;
+    struct problem p = {0};
+    if (signal != SIGHUP) {
+        log_info("sottod: stopping");
+        keeper_drain(run->keeper);
+    } else if (renew_tls(run, &p) != OK) {
+        log_error("sottod: keeps its certificate reason=\"%s\"", p.detail);
+    }
+}
+
+/* The folders of a file: that of its path, and that to which its links lead.
+ * What an ACME client puts there later is readable too. */
+struct folders {
+    char paths[SANDBOX_READ_MAX][FILE_PATH_MAX];
+    size_t count;
+};
+
+static void add_folder(struct folders *f, const char *path)
+{
+    const char *end = strrchr(path, '/');
+    char *to = f->paths[f->count++];
+    if (end == NULL)
+        (void)snprintf(to, FILE_PATH_MAX, ".");
+    else /* of what is in the highest folder, "/" */
+        (void)snprintf(to, FILE_PATH_MAX, "%.*s",
+                       end == path ? 1 : (int)(end - path), path);
+}
+
+static void add_folders(struct folders *f, const char *path)
+{
+    char real[FILE_PATH_MAX];
+    if (path == NULL || realpath(path, real) == NULL)
+        return;
+    add_folder(f, path);
+    add_folder(f, real);
+}
+
+static enum err enter_sandbox(const struct run *run, struct problem *p)
+{
+    struct folders f = {0};
+    struct sandbox sandbox = {.kind = SANDBOX_STORE,
+                              .folder = run->options->data,
+                              .child = run->net.pid};
+    add_folders(&f, run->options->cert);
+    add_folders(&f, run->options->key);
+    for (size_t i = 0; i < f.count; i++)
+        sandbox.read[i] = f.paths[i];
+    return sandbox_enter(&sandbox, p);
 }
 
 static enum err serve_store(struct run *run, struct problem *p)
@@ -186,15 +255,14 @@ static enum err serve_store(struct run *run, struct problem *p)
     if (err != OK)
         return problem_set(p, err, PROBLEM_SYSTEM, "cannot reach net: %s",
                            err_text(err));
-    TRY(loop_signals(loop, end_signals, drain_all, keeper, p));
+    run->keeper = keeper;
+    TRY(loop_signals(loop, signals, store_signal, run, p));
     TRY(print_fingerprints(&s, buf_bytes(&run->cert), p));
     if (run->is_new)
         TRY(server_print_invite(&s, p));
     keeper_start(keeper);
     TRY(print_addresses(run->options, run->addresses, p));
-    const struct sandbox sandbox = {SANDBOX_STORE, run->options->data,
-                                    run->net.pid};
-    TRY(sandbox_enter(&sandbox, p));
+    TRY(enter_sandbox(run, p));
     TRY(loop_run(loop));
     return keeper_result(keeper, p);
 }

@@ -29,6 +29,8 @@
 /* Made by the parent; read by the children. */
 static char folder[PLACE_MAX];
 static char inside[PLACE_MAX];
+static char certs[PLACE_MAX]; /* where the store may read only */
+static char cert[PLACE_MAX];
 
 static bool file_opens(const char *path, int flags)
 {
@@ -47,6 +49,8 @@ static bool file_inside(void)
 {
     return file_opens(inside, O_RDWR | O_CREAT) && unlink(inside) == 0;
 }
+static bool read_of_a_certificate(void) { return file_opens(cert, O_RDONLY); }
+static bool write_to_a_certificate(void) { return file_opens(cert, O_WRONLY); }
 static bool a_socket(void) { return socket(AF_INET, SOCK_STREAM, 0) >= 0; }
 static bool a_local_socket(void) { return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0; }
 static bool a_connection(void)
@@ -131,6 +135,8 @@ static const struct trial {
     {"random numbers", chance, NET | STORE, false},
     {"a moment of sleep", a_moment_of_sleep, STORE, false},
     {"a file of the data folder", file_inside, STORE, false},
+    {"a certificate", read_of_a_certificate, STORE, false},
+    {"a change of a certificate", write_to_a_certificate, 0, true},
     {"a file elsewhere", read_of_others, 0, true},
     {"a folder elsewhere", list_of_others, 0, true},
     {"a socket", a_socket, 0, false},
@@ -207,7 +213,8 @@ static bool try_in(const struct trial *t, const struct sandbox *where)
 static size_t try_all(void)
 {
     const struct sandbox net = {.kind = SANDBOX_NET};
-    const struct sandbox store = {.kind = SANDBOX_STORE, .folder = folder};
+    const struct sandbox store = {
+        .kind = SANDBOX_STORE, .folder = folder, .read = {certs}};
     const struct sandbox *const places[] = {NULL, &net, &store};
     size_t wrong = 0;
     for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
@@ -216,20 +223,32 @@ static size_t try_all(void)
     return wrong;
 }
 
+static enum err make_folder(char path[PLACE_MAX], struct problem *p)
+{
+    const char *temp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe) */
+    (void)snprintf(path, PLACE_MAX, "%s/sottod-XXXXXX",
+                   temp != NULL ? temp : "/tmp");
+    if (mkdtemp(path) == NULL)
+        return problem_system(p, "cannot make the folder %s", path);
+    return OK;
+}
+
 enum err trial_run(struct problem *p)
 {
     if (!sandbox_is_built())
         return problem_set(p, ERR_STATE, PROBLEM_SYSTEM,
                            "this build has no sandbox: it has a sanitizer");
     (void)printf("Landlock: %d, 0 is none\n", sandbox_landlock());
-    const char *temp = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe) */
-    (void)snprintf(folder, sizeof folder, "%s/sottod-XXXXXX",
-                   temp != NULL ? temp : "/tmp");
-    if (mkdtemp(folder) == NULL)
-        return problem_system(p, "cannot make the folder %s", folder);
+    TRY(make_folder(folder, p));
+    TRY(make_folder(certs, p));
     (void)snprintf(inside, sizeof inside, "%.200s/file", folder);
+    (void)snprintf(cert, sizeof cert, "%.200s/cert", certs);
+    if (!file_opens(cert, O_WRONLY | O_CREAT))
+        return problem_system(p, "cannot make the file %s", cert);
     (void)fflush(stdout); /* children must not print it again */
     size_t wrong = try_all();
+    (void)unlink(cert);
+    (void)rmdir(certs);
     (void)rmdir(folder);
     if (wrong > 0)
         return problem_set(p, ERR_STATE, PROBLEM_SYSTEM,

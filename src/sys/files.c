@@ -14,6 +14,7 @@
 #define FOLDER_MODE  0700
 #define OTHERS       0077
 #define OTHERS_WRITE 0022
+#define GROUP_READS  0040
 
 /* A CLEANUP for descriptors on error paths. */
 static void fd_close(int *fd)
@@ -108,10 +109,17 @@ enum err file_read(const char *path, struct buf *out, struct problem *p)
     return err;
 }
 
+static bool is_private(const struct stat *s)
+{
+    unsigned others = s->st_mode & OTHERS;
+    return others == 0 ||
+           (others == GROUP_READS && s->st_uid == 0 && geteuid() != 0);
+}
+
 enum err file_read_private(const char *path, struct buf *out, struct problem *p)
 {
     struct stat s;
-    if (stat(path, &s) == 0 && (s.st_mode & OTHERS) != 0)
+    if (stat(path, &s) == 0 && !is_private(&s))
         return problem_set(p, ERR_IO, PROBLEM_PERMISSION,
                            "%.100s can be read by others: chmod 600 it", path);
     return file_read(path, out, p);

@@ -25,7 +25,8 @@ bool file_exists(const char *path);
 MUST_USE enum err file_read(const char *path, struct buf *out,
                             struct problem *p);
 
-/* The same, but refuses a file that others may read: for keys. */
+/* The same, but refuses a file that others may read: for keys. A group may read
+ * a file of root's, where we are not root: so ACME clients hand keys out. */
 MUST_USE enum err file_read_private(const char *path, struct buf *out,
                                     struct problem *p);
 

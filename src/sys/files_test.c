@@ -3,11 +3,14 @@
 
 #include "test.h"
 
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define NOBODY 65534
 
 /* A folder for one test; removed with the files that a test makes. */
 struct place {
@@ -80,6 +83,36 @@ static void refuses_keys_that_others_can_read(void)
     CHECK_UINT(file_read(p.file, &b, &why), OK);
 }
 
+/* How it goes for another user, whose group may read the file. */
+static int read_as_another(const char *file, mode_t mode)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct buf b = buf_new(100);
+        if (chown(file, 0, NOBODY) != 0 || chmod(file, mode) != 0 ||
+            setgroups(0, NULL) != 0 || setgid(NOBODY) != 0 ||
+            setuid(NOBODY) != 0)
+            _exit(100);
+        _exit((int)file_read_private(file, &b, NULL));
+    }
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status)
+               ? WEXITSTATUS(status)
+               : -1;
+}
+
+static void a_group_may_read_what_root_gave_it(void)
+{
+    CLEANUP(place_clear) struct place p = place_new();
+    if (geteuid() != 0)
+        return; /* only root can try it */
+    CHECK_UINT(file_write(p.file, LIT("x"), NULL), OK);
+    CHECK(chmod(p.folder, 0711) == 0);
+    CHECK_UINT((unsigned)read_as_another(p.file, 0640), OK);
+    CHECK_UINT((unsigned)read_as_another(p.file, 0660), ERR_IO);
+    CHECK_UINT((unsigned)read_as_another(p.file, 0644), ERR_IO);
+}
+
 static void makes_private_folders_only(void)
 {
     CLEANUP(place_clear) struct place p = place_new();
@@ -125,6 +158,7 @@ static const struct test tests[] = {
     TEST(reads_what_it_wrote_and_replaces_it),
     TEST(says_why_a_file_does_not_open),
     TEST(refuses_keys_that_others_can_read),
+    TEST(a_group_may_read_what_root_gave_it),
     TEST(makes_private_folders_only),
     TEST(a_lock_has_one_holder),
     TEST(a_lock_ends_with_its_process),

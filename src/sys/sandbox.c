@@ -83,11 +83,11 @@ static size_t rights_size(int version)
                         : offsetof(struct landlock_rights, tcp);
 }
 
-static enum err allow_folder(int rules, const char *folder, uint64_t known,
+static enum err allow_folder(int rules, const char *folder, uint64_t rights,
                              struct problem *p)
 {
     struct landlock_path_beneath_attr below = {
-        .allowed_access = FILES_STORE & known,
+        .allowed_access = rights,
         .parent_fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC)};
     if (below.parent_fd < 0)
         return problem_system(p, "cannot open %s", folder);
@@ -117,8 +117,12 @@ static enum err restrict_files(const struct sandbox *s, struct problem *p)
                              rights_size(version), 0U);
     if (rules < 0)
         return problem_system(p, "cannot set up the sandbox");
-    enum err err =
-        s->folder != NULL ? allow_folder(rules, s->folder, all.files, p) : OK;
+    enum err err = OK;
+    if (s->folder != NULL)
+        err = allow_folder(rules, s->folder, FILES_STORE & all.files, p);
+    for (size_t i = 0; err == OK && i < SANDBOX_READ_MAX && s->read[i] != NULL;
+         i++)
+        err = allow_folder(rules, s->read[i], LANDLOCK_ACCESS_FS_READ_FILE, p);
     if (err == OK && syscall(SYS_landlock_restrict_self, rules, 0U) != 0)
         err = problem_system(p, "cannot enter the sandbox");
     (void)close(rules);

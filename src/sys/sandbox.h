@@ -2,11 +2,11 @@
 /*
  * What a process gives up, for good, before it works on what strangers send:
  * most system calls (seccomp, denied unless listed here), and the file system
- * but for one folder (Landlock, where the kernel has it). Call it when
+ * but for its folders (Landlock, where the kernel has it). Call it when
  * everything is open; from then on:
  *
  *                      net                  store
- *     files            none                 below the folder
+ *     files            none                 below the folder; some read only
  *     new sockets      accepted ones only   none
  *     other processes  none                 end its child
  *     new code         none                 none
@@ -27,10 +27,14 @@ enum sandbox_kind {
     SANDBOX_STORE,
 };
 
+#define SANDBOX_READ_MAX 4U
+
 struct sandbox {
     enum sandbox_kind kind;
     const char *folder; /* store: its data */
     pid_t child;        /* store: what it may end and wait for */
+    const char *read[SANDBOX_READ_MAX]; /* store: folders with a certificate or
+                                           a key; NULL: no more */
 };
 
 /* False in builds with a sanitizer, which itself needs what is forbidden here:

@@ -139,9 +139,12 @@ static enum err use_key(SSL_CTX *ctx, struct bytes pem)
         return ERR_LIMIT;
     CLEANUP(pkey_free)
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-    if (key == NULL || SSL_CTX_use_PrivateKey(ctx, key) != 1)
+    if (key == NULL)
         return ERR_MALFORMED;
-    return SSL_CTX_check_private_key(ctx) == 1 ? OK : ERR_INVALID;
+    return SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+                   SSL_CTX_check_private_key(ctx) == 1
+               ? OK
+               : ERR_INVALID;
 }
 
 enum err tls_server_create(struct bytes cert_pem, struct bytes key_pem,

@@ -29,16 +29,14 @@ static uint64_t until(const struct netclient *c)
     return clock_mono_ms() + (uint64_t)c->patience_ms;
 }
 
-static enum err shake_hands(struct netclient *c)
+static enum err shake_hands(struct netclient *c, const struct tls_peer *peer)
 {
-    const struct tls_peer peer = {.trust = TLS_TRUST_CALLER,
-                                  .host = "localhost"};
     enum tls_step step = TLS_WANT_WRITE;
     uint64_t end = until(c);
     TRY(tls_client_create(&c->context, NULL));
     TRY(wait_for(c, step, end));
     TRY(net_connected(c->fd_plus_1 - 1, NULL));
-    TRY(tls_connect(c->context, c->fd_plus_1 - 1, &peer, &c->tls));
+    TRY(tls_connect(c->context, c->fd_plus_1 - 1, peer, &c->tls));
     for (;;) {
         TRY(tls_handshake(c->tls, &step, NULL));
         if (step == TLS_DONE)
@@ -47,7 +45,8 @@ static enum err shake_hands(struct netclient *c)
     }
 }
 
-enum err netclient_connect(struct netclient *c, const struct net_name *server)
+static enum err connect_to(struct netclient *c, const struct net_name *server,
+                           const struct tls_peer *peer)
 {
     struct net_addresses found = {0};
     int fd = -1;
@@ -60,10 +59,26 @@ enum err netclient_connect(struct netclient *c, const struct net_name *server)
     TRY(net_resolve(server, &found, NULL));
     TRY(net_connect(&found.at[0], &fd, NULL));
     c->fd_plus_1 = fd + 1;
-    enum err err = shake_hands(c);
+    enum err err = shake_hands(c, peer);
     if (err != OK)
         netclient_close(c);
     return err;
+}
+
+enum err netclient_connect(struct netclient *c, const struct net_name *server)
+{
+    const struct tls_peer peer = {.trust = TLS_TRUST_CALLER,
+                                  .host = "localhost"};
+    return connect_to(c, server, &peer);
+}
+
+enum err netclient_connect_pinned(struct netclient *c,
+                                  const struct net_name *server,
+                                  const uint8_t *pin)
+{
+    struct tls_peer peer = {.trust = TLS_TRUST_PIN, .host = "localhost"};
+    memcpy(peer.pin, pin, sizeof peer.pin);
+    return connect_to(c, server, &peer);
 }
 
 void netclient_close(struct netclient *c)

@@ -31,6 +31,11 @@ MUST_USE enum err netclient_connect(struct netclient *c,
                                     const struct net_name *server);
 void netclient_close(struct netclient *c);
 
+/* Connects to a server whose certificate has this fingerprint. */
+MUST_USE enum err netclient_connect_pinned(struct netclient *c,
+                                           const struct net_name *server,
+                                           const uint8_t *pin);
+
 /* Sends bytes as they are. */
 MUST_USE enum err netclient_raw(struct netclient *c, struct bytes bytes);
 
