@@ -65,6 +65,8 @@ static void config_complete(struct core_config *c)
     c->busy_retry_ms = or_default(c->busy_retry_ms, 1000);
     c->pending_max = or_default(c->pending_max, 4096);
     c->conn_pending_max = or_default(c->conn_pending_max, 64);
+    c->pending_bytes =
+        c->pending_bytes != 0 ? c->pending_bytes : (size_t)64 * MIB;
     c->connections_max = c->connections_max != 0 ? c->connections_max : 65536;
     c->output_max = c->output_max != 0 ? c->output_max : (size_t)64 * MIB;
     l->subscription_appends = or_default(l->subscription_appends, 6000);
@@ -227,8 +229,7 @@ void conn_drop(struct core *c, struct conn *conn)
 bool core_is_full(const struct core *c, uint32_t number)
 {
     const struct conn *conn = conn_find(c, number);
-    return c->task_count >= c->config.pending_max ||
-           c->output_bytes >= c->config.output_max ||
+    return core_is_loaded(c) ||
            (conn != NULL && conn->pending >= c->config.conn_pending_max);
 }
 
@@ -240,6 +241,15 @@ void core_slow(struct core *c, uint32_t number)
     conn->slow = true;
     attachments_pull(c, conn); /* what was dropped outside may be the last */
 }
+
+bool core_is_loaded(const struct core *c)
+{
+    return c->task_count >= c->config.pending_max ||
+           c->task_bytes >= c->config.pending_bytes ||
+           c->output_bytes >= c->config.output_max;
+}
+
+bool core_is_waiting(const struct core *c) { return c->task_count > 0; }
 
 /* --- tasks --- */
 
@@ -342,6 +352,7 @@ static void task_free(struct core *c, struct task *t)
     if (t->next != NULL)
         t->next->previous = t->previous;
     c->task_count--;
+    c->task_bytes -= t->message.len;
     if (t->conn != NULL && --t->conn->pending == 0 && t->conn->gone)
         conn_free(t->conn);
     buf_clear(&t->scratch);
@@ -399,9 +410,10 @@ bool work_allowed(struct core *c, struct task *t)
 
 /* Copies and parses the request; what may be sent here and now is the table's
  * affair (proto/message.h). */
-static enum err task_read(struct task *t, struct bytes message)
+static enum err task_read(struct core *c, struct task *t, struct bytes message)
 {
     TRY(buf_append(&t->message, message));
+    c->task_bytes += message.len;
     TRY(request_read(buf_bytes(&t->message), &t->op.request));
     t->op.rule = t->op.request.method;
     t->handler = handler_find(t->op.request.method);
@@ -413,7 +425,7 @@ static enum err task_read(struct task *t, struct bytes message)
 
 static bool task_start(struct core *c, struct task *t, struct bytes message)
 {
-    enum err err = task_read(t, message);
+    enum err err = task_read(c, t, message);
     if (err == ERR_NOTFOUND) /* no such method: perhaps of a newer version */
         return task_refuse(t, STATUS_UNSUPPORTED, PROTOCOL_VERSION);
     if (err != OK)
@@ -473,20 +485,30 @@ static void complete(struct core *c, struct task *t)
     task_end(c, t);
 }
 
-/* Handlers of two steps submit again: hence the rounds. */
+/* Takes back what is done, and says whether handlers of two steps have
+ * submitted again. */
+static bool take_done(struct core *c)
+{
+    struct store_op *op = NULL;
+    bool failed = false;
+    while ((op = c->store->poll(c->store->ctx)) != NULL) {
+        failed = failed || op->answer.status == STATUS_BUSY;
+        complete(c, task_of(op));
+    }
+    c->stats.failed_flushes += failed;
+    return c->submitted;
+}
+
 static void run_store(struct core *c)
 {
-    for (unsigned i = 0; i < ROUNDS_MAX && c->submitted; i++) {
-        struct store_op *op = NULL;
-        bool failed = false;
-        c->submitted = false;
-        c->stats.flushes++;
-        c->store->flush(c->store->ctx);
-        while ((op = c->store->poll(c->store->ctx)) != NULL) {
-            failed = failed || op->answer.status == STATUS_BUSY;
-            complete(c, task_of(op));
+    for (unsigned i = 0; i < ROUNDS_MAX; i++) {
+        if (c->submitted) {
+            c->submitted = false;
+            c->stats.flushes++;
+            c->store->flush(c->store->ctx);
         }
-        c->stats.failed_flushes += failed;
+        if (!take_done(c))
+            return;
     }
 }
 
@@ -519,8 +541,10 @@ enum err core_invite(struct core *c, uint64_t now_ms,
     t->outcome = &outcome;
     task_submit(c, t);
     run_store(c);
-    for (t = c->tasks; t != NULL; t = t->next)
-        t->outcome = NULL; /* a slower store: it is not known yet */
+    while (outcome == STATUS_COUNT_ && c->store->wait != NULL) {
+        c->store->wait(c->store->ctx);
+        run_store(c);
+    }
     if (outcome != STATUS_OK)
         return ERR_IO;
     memcpy(out_secret, raw, sizeof raw);

@@ -49,6 +49,7 @@ struct core_config {
     uint32_t reconnect_delay_ms; /* told to clients in hello [0] */
     uint32_t busy_retry_ms;      /* told with busy answers [1000] */
     uint32_t pending_max;        /* requests in the store at a time [4096] */
+    size_t pending_bytes;        /* of those requests [64 MiB] */
     uint32_t conn_pending_max;   /* of one connection [64] */
     size_t output_max;           /* bytes queued for core_take [64 MiB] */
     size_t connections_max;      /* [65536] */
@@ -91,6 +92,12 @@ void core_close(struct core *c, uint32_t number);
 /* True when this connection should not be read from for now: it has
  * conn_pending_max requests under way, or the core's queues are full. */
 bool core_is_full(const struct core *c, uint32_t number);
+
+/* True when nobody should be read from for now: the core's queues are full. */
+bool core_is_loaded(const struct core *c);
+
+/* True while something is under way in an asynchronous store. */
+bool core_is_waiting(const struct core *c);
 
 /* Makes what was submitted durable and queues the answers. With an asynchronous
  * store, the answers come with a later flush. Also does what is due: collects

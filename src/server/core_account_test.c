@@ -226,7 +226,7 @@ static void chain_grows_by_its_rule_and_revoked_devices_are_cut_off(void)
     core_close(f.core, 3);
     CHECK_UINT(fixture_connect(&f, 3, LANE_IDENTIFIED), OK);
     CHECK_UINT(logged_in(&f, 3, &second.device), STATUS_AUTH);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 /* --- key packages --- */

@@ -316,7 +316,7 @@ static void rule_2_falsely_added_again_loses_nothing(void)
     CHECK_UINT(attach_with(&f, 3, &at), STATUS_AUTH);
     CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
     CHECK_UINT(at.oldest, 3);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 /* An old commit, sent again by another member. */
@@ -336,7 +336,7 @@ static void rule_2_capability_added_twice_changes_nothing(void)
     CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
     CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
     CHECK_UINT(at.cursor, 2);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 static void rule_2_older_capability_gives_itself_up(void)
@@ -353,7 +353,7 @@ static void rule_2_older_capability_gives_itself_up(void)
     CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
     CHECK_UINT(at.cursor, 3);
     CHECK_UINT(at.oldest, 4); /* nothing waits for the older one */
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 /* A device that joined again, and was removed before it had said so. */
@@ -377,7 +377,7 @@ static void rule_2_older_capability_gives_itself_up_at_the_end(void)
     CHECK_UINT(fixture_status(&f, 1, &mine), STATUS_OK);
     CHECK_UINT(fixture_ask(&f, 1, &attach, &a), OK);
     CHECK_UINT(a.attach.oldest, 5); /* nothing waits for it */
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 static void rule_4_entry_goes_when_all_have_it(void)
@@ -410,7 +410,7 @@ static void rule_4_entry_goes_when_all_have_it(void)
         CHECK_UINT(a.attach.oldest, acks[i].oldest);
     }
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 0);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 static void rule_4_ended_subscription_holds_only_what_it_may_read(void)
@@ -669,7 +669,7 @@ static void rule_2_older_capability_lapses_when_unused(void)
     }
     CHECK_UINT(attach_with(&f, 2, &at), STATUS_AUTH);
     CHECK_UINT(attach_with(&f, 3, &at), STATUS_OK);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 static void rule_7_collects_what_is_unused(void)
@@ -704,7 +704,7 @@ static void rule_7_collects_what_is_unused(void)
     /* and the key is forgotten with its time */
     CHECK_UINT(fixture_commit(&f, one(), 0, 1, fixture_same(), &got),
                STATUS_BEHIND);
-    CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+    CHECK_UINT(fixture_check(&f), OK);
 }
 
 static void each_request_needs_the_right(void)
@@ -830,7 +830,7 @@ static void commit_survives_each_allocation_failure(void)
             fixture_events_clear(&f);
             CHECK_UINT(fixture_connect(&f, 2, LANE_ANONYMOUS), OK);
         }
-        CHECK_UINT(store_sqlite_check(f.sqlite, NULL), OK);
+        CHECK_UINT(fixture_check(&f), OK);
     }
     CHECK_UINT(status, STATUS_OK);
     CHECK_UINT(got, 1);

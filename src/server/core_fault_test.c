@@ -250,7 +250,7 @@ static unsigned starved(struct play *p, size_t step)
             return 0;
         }
         if ((status == STATUS_COUNT_ && !come_back(p)) ||
-            store_sqlite_check(p->f.sqlite, NULL) != OK)
+            fixture_check(&p->f) != OK)
             return 0;
     }
     return 0;

@@ -8,6 +8,8 @@
 #include "proto/hello.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BODY_MAX (4U << 20)
@@ -24,12 +26,51 @@ void fixture_init(struct fixture *f)
     f->core_config.open_registration = true;
 }
 
+/* Without a folder, a store lives as long as it is open. */
+static enum err pg_start(struct fixture *f, const char *conninfo)
+{
+    const struct store_pg_config config = {.conninfo = conninfo,
+                                           .quotas = f->store_config.quotas};
+    struct problem p = {0};
+    enum err err = OK;
+    if (f->store_config.dir == NULL || !f->erased)
+        err = store_pg_erase(conninfo, &p);
+    f->erased = true;
+    if (err == OK)
+        err = store_pg_open(&config, &p, &f->pg);
+    if (err != OK) {
+        (void)printf("# %s\n", p.detail);
+        return err;
+    }
+    f->store = store_pg_store(f->pg);
+    return OK;
+}
+
+static enum err store_start(struct fixture *f)
+{
+    const char *pg = getenv("SOTTO_TEST_STORE");
+    if (pg != NULL)
+        return pg_start(f, pg);
+    TRY(store_sqlite_open(&f->store_config, NULL, &f->sqlite));
+    f->store = store_sqlite_store(f->sqlite);
+    return OK;
+}
+
+enum err fixture_check(struct fixture *f)
+{
+    struct problem p = {0};
+    enum err err = f->pg != NULL ? store_pg_check(f->pg, &p)
+                                 : store_sqlite_check(f->sqlite, &p);
+    if (err != OK)
+        (void)printf("# %s\n", p.detail);
+    return err;
+}
+
 enum err fixture_start(struct fixture *f)
 {
     if (f->crypto == NULL)
         TRY(crypto_create(&f->crypto));
-    TRY(store_sqlite_open(&f->store_config, NULL, &f->sqlite));
-    f->store = store_sqlite_store(f->sqlite);
+    TRY(store_start(f));
     const struct core_parts parts = {
         .crypto = f->crypto,
         .random = &f->random,
@@ -44,6 +85,7 @@ void fixture_stop(struct fixture *f)
 {
     core_free(&f->core);
     store_sqlite_close(&f->sqlite);
+    store_pg_close(&f->pg);
     fixture_events_clear(f);
     buf_clear(&f->answer.bytes);
 }
@@ -71,10 +113,20 @@ static void keep(struct fixture_message *to, const struct core_output *out)
         *to = (struct fixture_message){0};
 }
 
+/* Until all that was asked for is done. */
+static void flush_all(struct fixture *f)
+{
+    core_flush(f->core, f->now);
+    while (core_is_waiting(f->core) && f->store.wait != NULL) {
+        f->store.wait(f->store.ctx);
+        core_flush(f->core, f->now);
+    }
+}
+
 void fixture_flush(struct fixture *f, uint32_t id)
 {
     struct core_output out;
-    core_flush(f->core, f->now);
+    flush_all(f);
     while (core_take(f->core, &out)) {
         bool event = out.close || out.kind == FRAME_EVENT;
         if (event && f->event_count < FIXTURE_EVENTS)

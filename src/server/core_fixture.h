@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* For tests, fuzzing and benchmarks: a core over a real store, and clients that
- * speak its protocol in as few lines as possible. */
+/*
+ * For tests, fuzzing and benchmarks: a core over a real store, and clients that
+ * speak its protocol in as few lines as possible. The store is SQLite, or the
+ * PostgreSQL that $SOTTO_TEST_STORE names, whose tables are then deleted.
+ */
 #pragma once
 
 #include "base/secret.h"
 #include "crypto/crypto.h"
 #include "crypto/entropy.h"
 #include "server/core.h"
+#include "server/store_pg.h"
 #include "server/store_sqlite.h"
 
 #define FIXTURE_NOW    1700000000000U /* milliseconds */
@@ -28,7 +32,9 @@ struct fixture {
     struct secret key;
     struct store_sqlite_config store_config;
     struct core_config core_config;
-    struct store_sqlite *sqlite;
+    struct store_sqlite *sqlite; /* one of the two */
+    struct store_pg *pg;
+    bool erased; /* the tables of earlier tests */
     struct store store;
     struct core *core;
     uint64_t now;
@@ -43,6 +49,8 @@ struct fixture {
 void fixture_init(struct fixture *f);
 MUST_USE enum err fixture_start(struct fixture *f);
 void fixture_stop(struct fixture *f);
+/* Checks that what the store holds fits together. */
+MUST_USE enum err fixture_check(struct fixture *f);
 void fixture_clear(struct fixture *f);
 
 /* Opens a connection and says hello. */

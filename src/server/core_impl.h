@@ -102,6 +102,7 @@ struct core {
     struct map topics;
     struct task *tasks;
     size_t task_count;
+    size_t task_bytes;  /* of their messages */
     struct task *spare; /* not in use: see spare_take */
     size_t spare_count;
     bool submitted; /* something, since the last flush */

@@ -276,7 +276,7 @@ static bool run_seed(uint64_t seed)
     for (unsigned i = 0; good && i < STEPS; i++) {
         good = kinds[draw(&r, COUNT(kinds))](&r);
         if (good && draw(&r, 50) == 0)
-            good = restart(&r) && store_sqlite_check(r.f.sqlite, NULL) == OK;
+            good = restart(&r) && fixture_check(&r.f) == OK;
         if (!good)
             printf("# SEED=%llu, step %u\n", (unsigned long long)seed, i);
     }

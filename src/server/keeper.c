@@ -21,9 +21,11 @@ struct keeper {
     struct store store;
     struct hook hook;
     struct timer tick;
-    uint64_t failures; /* flushes that failed, as reported */
+    struct watch ready; /* of a store that works on after a flush */
+    uint64_t failures;  /* flushes that failed, as reported */
     uint64_t warn_again_ms;
-    bool dirty; /* the core was given something since the last flush */
+    bool dirty;    /* the core was given something, or has something to take */
+    bool out_full; /* net has to read first */
     bool done;
     enum err err;
     struct problem problem;
@@ -76,12 +78,19 @@ static void report_failures(struct keeper *k)
     k->warn_again_ms = loop_now(k->loop) + WARN_PAUSE_MS;
 }
 
+/* What is under way is bounded: beyond it, clients wait in their sockets. */
+static void set_pause(struct keeper *k)
+{
+    pipe_pause(k->pipe, k->out_full || core_is_loaded(k->core));
+}
+
 static void flush(struct keeper *k)
 {
     k->dirty = false;
     core_flush(k->core, clock_wall_ms());
     hand_over(k);
     report_failures(k);
+    set_pause(k);
 }
 
 static void end_round(void *ctx)
@@ -89,8 +98,15 @@ static void end_round(void *ctx)
     struct keeper *k = ctx;
     if (k->dirty)
         flush(k);
-    if (pipe_queued(k->pipe) >= OUT_BYTES)
-        pipe_pause(k->pipe, true);
+    k->out_full = k->out_full || pipe_queued(k->pipe) >= OUT_BYTES;
+    set_pause(k);
+}
+
+static void store_ready(void *ctx, uint32_t events)
+{
+    struct keeper *k = ctx;
+    (void)events;
+    k->dirty = true;
 }
 
 /* Also shows net, and so the operator, that this process works. */
@@ -189,7 +205,8 @@ static void on_record(void *ctx, const struct pipe_record *r)
 static void on_drained(void *ctx)
 {
     struct keeper *k = ctx;
-    pipe_pause(k->pipe, false);
+    k->out_full = false;
+    set_pause(k);
 }
 
 static void on_ended(void *ctx, enum err err)
@@ -207,14 +224,18 @@ enum err keeper_create(struct loop *loop, int pipe, struct core *core,
         (void)close(pipe);
         return ERR_NOMEM;
     }
-    *k = (struct keeper){.loop = loop,
-                         .core = core,
-                         .store = store,
-                         .hook = {.run = end_round, .ctx = k},
-                         .tick = {.fire = ticked, .ctx = k}};
+    *k = (struct keeper){
+        .loop = loop,
+        .core = core,
+        .store = store,
+        .hook = {.run = end_round, .ctx = k},
+        .ready = {.fd = store.fd, .ready = store_ready, .ctx = k},
+        .tick = {.fire = ticked, .ctx = k}};
     /* Before the pipe's: answers leave in the round that made them. */
     loop_hook_add(loop, &k->hook);
     TRY(pipe_create(loop, pipe, &pipe_user, k, &k->pipe));
+    if (store.fd >= 0)
+        TRY(loop_watch(loop, &k->ready, EPOLLIN));
     TRY(loop_timer_set(loop, &k->tick, TICK_MS));
     *out_keeper = k;
     k = NULL; /* handed over */
@@ -227,6 +248,7 @@ void keeper_free(struct keeper **keeper)
     if (k == NULL)
         return;
     loop_timer_cancel(k->loop, &k->tick);
+    loop_unwatch(k->loop, &k->ready);
     loop_hook_remove(k->loop, &k->hook);
     pipe_free(&k->pipe);
     mem_free(k, sizeof *k);

@@ -4,8 +4,10 @@
  * (an append with its idempotency key, its `after` and its lists of
  * subscriptions), so that any database can carry it out in one transaction or
  * one statement. The interface is asynchronous: operations are submitted, a
- * flush makes them durable in the order of their submission, and each comes
- * back from poll after that, in the same order, with the answer in it.
+ * flush sets out to make them durable, and each comes back from poll after it
+ * is, with the answer in it. Operations on the same channel, blob, account or
+ * inbox are carried out, and come back, in the order of their submission; the
+ * order of others is the store's affair.
  *
  * When a store cannot make an operation durable, its status is BUSY and nothing
  * of it is there.
@@ -52,15 +54,45 @@ struct store_op {
     unsigned touched;     /* the store's own */
 };
 
+/* Quotas that outlive the process; zero fields take the value in brackets. */
+struct store_quotas {
+    uint32_t retention_days; /* of entries, items, keys [30] */
+    uint32_t subscriptions;  /* of a channel [SUBSCRIPTIONS_MAX] */
+    uint64_t channel_bytes;  /* of stored bodies [256 MiB] */
+    uint64_t blob_bytes;     /* of one blob [4 GiB] */
+    uint64_t blobs_bytes;    /* of all blobs together [64 GiB] */
+    uint32_t inbox_items;    /* of one inbox [512] */
+    uint32_t stranger_takes; /* key packages of an account a day [20] */
+    uint32_t stranger_items; /* of an inbox a day [20] */
+    uint32_t contact_takes;  /* with the capability, a day [1000] */
+    uint32_t chain_states;   /* of an account [1024] */
+};
+struct store_quotas store_quotas_of(const struct store_quotas *q);
+
+/* What both stores think of an answer. */
+#define SECONDS_PER_DAY  86400U
+#define DAYS_PER_WEEK    7U
+#define SPENT_DAYS       2U  /* work is good today and was good yesterday */
+#define COLLECT_STEP     16U /* objects of a kind that one collection visits */
+#define READ_ENTRIES_MAX 1024U /* in an answer */
+#define LIST_OVERHEAD    64U   /* of an entry in a list, at most */
+#define STORE_BUSY_MS    1000U /* after which to try again */
+
 struct store {
     void *ctx;
     void (*submit)(void *ctx, struct store_op *op);
     /* Starts to make durable what was submitted; need not wait for it. */
     void (*flush)(void *ctx);
-    /* Returns the next operation that is done, or NULL. */
+    /* Returns the next operation that is done, or NULL; does not wait. */
     struct store_op *(*poll)(void *ctx);
     /* Why something was last BUSY; never NULL. */
     const struct problem *(*problem)(void *ctx);
     /* About how many bytes are stored; NULL: it is not known. */
     uint64_t (*size)(void *ctx);
+    /* A store whose flush leaves work under way: readable when poll should be
+     * called. Others: -1. */
+    int fd;
+    /* For those who have no loop: sleeps until poll should be called, or a
+     * while. NULL where fd is -1. */
+    void (*wait)(void *ctx);
 };

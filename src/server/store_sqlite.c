@@ -17,11 +17,8 @@
 
 #define APP_ID        0x536f7400U /* "Sot", and the file */
 #define WAIT_MS       2000U       /* for an operator's tool beside the server */
-#define BUSY_MS       1000U
 #define CACHE_KIB     (64U << 10) /* of channels.db; the others need little */
 #define LOG_KIB       (64U << 10)
-#define MIB           (1ULL << 20)
-#define GIB           (1ULL << 30)
 #define PATH_SIZE     4096U
 #define COMPACT_EVERY 300U /* collections: five minutes of the core's */
 
@@ -191,8 +188,9 @@ static enum err run(struct store_sqlite *s, struct store_op *op)
 static void set_busy(struct store_op *op)
 {
     buf_clear(&op->data);
-    op->answer = (struct answer){
-        .method = op->request.method, .status = STATUS_BUSY, .detail = BUSY_MS};
+    op->answer = (struct answer){.method = op->request.method,
+                                 .status = STATUS_BUSY,
+                                 .detail = STORE_BUSY_MS};
 }
 
 /* Says why an operation failed: the blobs know; otherwise a database does. */
@@ -311,33 +309,16 @@ static uint64_t size(void *ctx)
 
 struct store store_sqlite_store(struct store_sqlite *s)
 {
-    return (struct store){s, submit, flush, poll, problem, size};
+    return (struct store){.ctx = s,
+                          .submit = submit,
+                          .flush = flush,
+                          .poll = poll,
+                          .problem = problem,
+                          .size = size,
+                          .fd = -1};
 }
 
 /* --- opening --- */
-
-static uint64_t or_default(uint64_t value, uint64_t otherwise)
-{
-    return value != 0 ? value : otherwise;
-}
-
-static struct store_quotas quotas_of(const struct store_quotas *q)
-{
-    return (struct store_quotas){
-        .retention_days =
-            (uint32_t)or_default(q->retention_days, RETENTION_DAYS),
-        .subscriptions =
-            (uint32_t)or_default(q->subscriptions, SUBSCRIPTIONS_MAX),
-        .channel_bytes = or_default(q->channel_bytes, 256 * MIB),
-        .blob_bytes = or_default(q->blob_bytes, 4 * GIB),
-        .blobs_bytes = or_default(q->blobs_bytes, 64 * GIB),
-        .inbox_items = (uint32_t)or_default(q->inbox_items, 512),
-        .stranger_takes = (uint32_t)or_default(q->stranger_takes, 20),
-        .stranger_items = (uint32_t)or_default(q->stranger_items, 20),
-        .contact_takes = (uint32_t)or_default(q->contact_takes, 1000),
-        .chain_states = (uint32_t)or_default(q->chain_states, 1024),
-    };
-}
 
 static size_t schema_steps(const char *const *schema)
 {
@@ -384,7 +365,7 @@ static enum err open_all(struct store_sqlite *s,
     s->submitted_end = &s->submitted;
     s->done_end = &s->done;
     s->blobs_fd = -1;
-    s->quotas = quotas_of(&config->quotas);
+    s->quotas = store_quotas_of(&config->quotas);
     s->hook = config->hook;
     for (unsigned i = 0; i < FILE_COUNT; i++)
         TRY(file_open(s, (enum store_file)i, config));

@@ -18,20 +18,6 @@
 
 struct store_sqlite;
 
-/* Quotas that outlive the process; zero fields take the value in brackets. */
-struct store_quotas {
-    uint32_t retention_days; /* of entries, items, keys [30] */
-    uint32_t subscriptions;  /* of a channel [SUBSCRIPTIONS_MAX] */
-    uint64_t channel_bytes;  /* of stored bodies [256 MiB] */
-    uint64_t blob_bytes;     /* of one blob [4 GiB] */
-    uint64_t blobs_bytes;    /* of all blobs together [64 GiB] */
-    uint32_t inbox_items;    /* of one inbox [512] */
-    uint32_t stranger_takes; /* key packages of an account a day [20] */
-    uint32_t stranger_items; /* of an inbox a day [20] */
-    uint32_t contact_takes;  /* with the capability, a day [1000] */
-    uint32_t chain_states;   /* of an account [1024] */
-};
-
 struct store_sqlite_config {
     const char *dir; /* an existing folder; NULL: in memory, for tests */
     const char *vfs; /* NULL: the system's; otherwise blobs are rows, too */

@@ -18,11 +18,9 @@
 
 #include "base/secret.h"
 
-#define READ_ENTRIES_MAX 1024U
-#define LIST_OVERHEAD    64U /* of an entry in a list, at most */
-#define SLOT_BITS        31U
-#define SLOT_TRIES       64U /* neighbours, where the id's own is taken */
-#define SEQ_MAX          UINT32_MAX
+#define SLOT_BITS  31U
+#define SLOT_TRIES 64U /* neighbours, where the id's own is taken */
+#define SEQ_MAX    UINT32_MAX
 
 const char *const store_channels_schema[] = {
     "CREATE TABLE channel ("

@@ -15,11 +15,7 @@ enum store_file {
     FILE_COUNT,
 };
 
-#define SECONDS_PER_DAY 86400U
-#define DAYS_PER_WEEK   7U
-#define SPENT_DAYS      2U  /* work is good today and was good yesterday */
-#define COLLECT_STEP    16U /* objects of a kind that one collection visits */
-#define DIRTY_MAX       1024U
+#define DIRTY_MAX 1024U
 
 struct store_sqlite {
     struct store_quotas quotas;
