@@ -142,6 +142,22 @@ static enum err send_login(struct client *c, struct lane_state *l)
     return call_send(c, l, &(struct call){.task = TASK_LOGIN}, &q);
 }
 
+static const char *login_refusal(const struct answer *a)
+{
+    switch ((enum status)a->status) {
+    case STATUS_NOTFOUND:
+        return "the server does not know this account, so it was restored from "
+               "an old copy: ask its operator";
+    case STATUS_BARRED:
+        return a->detail == BARRED_DELETED
+                   ? "the operator of the server has deleted this account"
+                   : "the operator of the server has disabled this account: "
+                     "ask them";
+    default:
+        return status_text((enum status)a->status);
+    }
+}
+
 enum err on_login(const struct answered *a)
 {
     struct client *c = a->client;
@@ -153,11 +169,7 @@ enum err on_login(const struct answered *a)
     lane_close(c, a->lane);
     if (a->answer->status == STATUS_BUSY)
         return OK;
-    return client_note(c, CLIENT_LOGIN_FAILED,
-                       a->answer->status == STATUS_NOTFOUND
-                           ? "the server does not know this account, so it "
-                             "was restored from an old copy: ask its operator"
-                           : status_text((enum status)a->answer->status));
+    return client_note(c, CLIENT_LOGIN_FAILED, login_refusal(a->answer));
 }
 
 /* --- inbox --- */

@@ -420,7 +420,9 @@ enum err on_take(const struct answered *a)
         return intent_later(c, &i, TAKE_RETRY_MS); /* none are left for now */
     if (a->answer->status != STATUS_OK)
         return intent_refused(c, &i, a->answer,
-                              "no key packages can be had of it");
+                              a->answer->status == STATUS_BARRED
+                                  ? status_text(STATUS_BARRED)
+                                  : "no key packages can be had of it");
     CLEANUP(step_rollback) struct step step = {0};
     TRY(step_begin(c, "key packages taken", &step));
     struct reader r = reader_of(a->answer->kp_take.packages);

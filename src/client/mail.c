@@ -132,6 +132,7 @@ enum err on_mail(const struct answered *a)
         TRY(mail_later(c, id, SECOND_MS + a->answer->detail));
         break;
     case STATUS_LIMIT:
+    case STATUS_BARRED: /* it may be enabled again */
         TRY(mail_later(c, id, MAIL_RETRY_MS));
         break;
     default: /* taken, or nobody's inbox any more */

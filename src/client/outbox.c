@@ -389,6 +389,7 @@ enum err on_message(const struct answered *a)
     case STATUS_AUTH:
     case STATUS_NOTFOUND: /* ended, or gone: attaching again will tell */
     case STATUS_STATE:
+    case STATUS_BARRED:
         cv->attached = false;
         cv->retry_at = c->now + SECOND_MS;
         return OK;

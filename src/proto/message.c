@@ -368,6 +368,7 @@ const char *status_text(enum status status)
         "too large",
         "version not supported",
         "not in this state",
+        "the operator of the server has disabled the account",
     };
     _Static_assert(sizeof(texts) / sizeof(texts[0]) == STATUS_COUNT_,
                    "a text for each status");

@@ -71,7 +71,13 @@ enum status {
     STATUS_LIMIT,       /* more than the server gives; waiting does not help */
     STATUS_UNSUPPORTED, /* detail: the version that the server speaks */
     STATUS_STATE,       /* not in this state; blob_put: detail is `stored` */
+    STATUS_BARRED,      /* by the server's operator; detail: enum barred */
     STATUS_COUNT_,
+};
+
+enum barred {
+    BARRED_DISABLED, /* for a while, perhaps */
+    BARRED_DELETED,
 };
 
 enum method {

@@ -3,10 +3,12 @@
 
 #include "server/home.h"
 #include "server/legal.h"
+#include "server/operate.h"
 #include "server/options.h"
 #include "server/serve.h"
 #include "server/server.h"
 #include "server/trial.h"
+#include "sys/clock.h"
 #include "sys/process.h"
 
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #define EXIT_FAILED  1
 #define EXIT_USAGE   2
 #define COMMAND_TEXT 32U
+#define DAY_MS       86400000U
 
 static void say(const struct problem *p)
 {
@@ -51,6 +54,43 @@ static enum err command_legal_export(const struct options *o, struct problem *p)
     return legal_export(s.sqlite, o->word, p);
 }
 
+static uint32_t today(void) { return (uint32_t)(clock_wall_ms() / DAY_MS); }
+
+static enum err command_account_list(const struct options *o, struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    TRY(server_open(o, true, &s, p));
+    return operate_list(&s.admin, p);
+}
+
+static enum err command_account_disable(const struct options *o,
+                                        struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    TRY(server_open(o, true, &s, p));
+    return operate_disable(&s.admin, o->word, true, today(), p);
+}
+
+static enum err command_account_enable(const struct options *o,
+                                       struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    TRY(server_open(o, true, &s, p));
+    return operate_disable(&s.admin, o->word, false, today(), p);
+}
+
+static enum err command_account_delete(const struct options *o,
+                                       struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    if (!o->yes && isatty(STDIN_FILENO) == 1)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "what is deleted does not come back, and its handle "
+                           "is free only after a year: give --yes to do it");
+    TRY(server_open(o, true, &s, p));
+    return operate_delete(&s.admin, o->word, today(), p);
+}
+
 static enum err command_self_test(const struct options *o, struct problem *p)
 {
     (void)o;
@@ -74,6 +114,8 @@ static const struct setting switches[] = {
      offsetof(struct options, help)},
     {"version", NULL, NULL, "show the version", setting_flag,
      offsetof(struct options, version)},
+    {"yes", NULL, NULL, "do what cannot be undone without asking", setting_flag,
+     offsetof(struct options, yes)},
 };
 static const struct settings switch_table = {
     .table = switches, .count = sizeof switches / sizeof switches[0]};
@@ -88,6 +130,14 @@ static const struct command {
     bool without_data;
 } commands[] = {
     {NULL, serve, "run the server in the foreground", NULL, "", false},
+    {"account list", command_account_list, "list all accounts", NULL, "",
+     false},
+    {"account disable", command_account_disable,
+     "let an account log in no more", "NAME", "", false},
+    {"account enable", command_account_enable, "let it log in again", "NAME",
+     "", false},
+    {"account delete", command_account_delete, "remove an account for good",
+     "NAME", "yes ", false},
     {"check", command_check, "verify the store of a stopped server", NULL, "",
      false},
     {"config", command_config, "show the settings in force", NULL, "", true},

@@ -103,6 +103,7 @@ enum err core_create(const struct core_parts *parts, struct core **out)
     c->devices = map_new(parts->random);
     c->topics = map_new(parts->random);
     c->outputs_end = &c->outputs;
+    c->notice = STORE_NOTICE_NEWEST;
     TRY(set_key(c, parts->server_key));
     TRY(limits_create(parts->random, &c->limits));
     *out = c;
@@ -512,16 +513,28 @@ static void run_store(struct core *c)
     }
 }
 
+/* What is due from time to time. Notices are read before old ones go. */
+static void submit_own(struct core *c)
+{
+    static const struct handler notices = {STORE_NOTICES, NULL, done_notices};
+    struct task *t = NULL;
+    if (task_own(c, STORE_NOTICES, &t) != OK)
+        return;
+    t->handler = &notices;
+    t->op.version = c->notice;
+    task_submit(c, t);
+    if (task_own(c, STORE_COLLECT, &t) != OK)
+        return;
+    c->collect_ms = c->now_ms + COLLECT_MS;
+    task_submit(c, t);
+}
+
 void core_flush(struct core *c, uint64_t now_ms)
 {
-    struct task *t = NULL;
     c->now_ms = now_ms;
     /* a clock that was set back must not stop the collection */
-    if ((now_ms >= c->collect_ms || now_ms + COLLECT_MS < c->collect_ms) &&
-        task_own(c, STORE_COLLECT, &t) == OK) {
-        c->collect_ms = now_ms + COLLECT_MS;
-        task_submit(c, t);
-    }
+    if (now_ms >= c->collect_ms || now_ms + COLLECT_MS < c->collect_ms)
+        submit_own(c);
     run_store(c);
 }
 

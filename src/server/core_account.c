@@ -188,6 +188,25 @@ bool done_login(struct core *c, struct task *t)
     return true;
 }
 
+/* The operator has disabled or deleted accounts: whoever is logged in to one
+ * is cut off. */
+bool done_notices(struct core *c, struct task *t)
+{
+    struct reader r = reader_of(buf_bytes(&t->op.data));
+    c->notice = t->op.seq;
+    while (reader_more(&r)) {
+        struct bytes account = reader_raw(&r, ID_SIZE);
+        for (struct map_node *n = map_each(&c->conns, NULL); n != NULL;
+             n = map_each(&c->conns, n)) {
+            struct conn *conn = MAP_OBJECT(n, struct conn, by_number);
+            if (conn->stage == STAGE_LOGIN &&
+                bytes_equal(BYTES_ARRAY(conn->account), account))
+                conn_drop(c, conn);
+        }
+    }
+    return true;
+}
+
 /* --- states --- */
 
 bool serve_state_append(struct core *c, struct task *t)

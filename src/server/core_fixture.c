@@ -43,6 +43,7 @@ static enum err pg_start(struct fixture *f, const char *conninfo)
         return err;
     }
     f->store = store_pg_store(f->pg);
+    f->admin = store_pg_admin(f->pg);
     return OK;
 }
 
@@ -53,6 +54,7 @@ static enum err store_start(struct fixture *f)
         return pg_start(f, pg);
     TRY(store_sqlite_open(&f->store_config, NULL, &f->sqlite));
     f->store = store_sqlite_store(f->sqlite);
+    f->admin = store_sqlite_admin(f->sqlite);
     return OK;
 }
 

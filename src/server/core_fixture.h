@@ -36,6 +36,7 @@ struct fixture {
     struct store_pg *pg;
     bool erased; /* the tables of earlier tests */
     struct store store;
+    struct store_admin admin;
     struct core *core;
     uint64_t now;
     uint32_t ids;

@@ -110,6 +110,7 @@ struct core {
     size_t output_bytes;
     uint64_t now_ms;
     uint64_t collect_ms; /* when to collect next */
+    uint64_t notice;     /* the last one of the operator's that was seen */
 };
 
 /*
@@ -130,6 +131,7 @@ bool serve_register(struct core *c, struct task *t);
 bool done_register(struct core *c, struct task *t);
 bool serve_login(struct core *c, struct task *t);
 bool done_login(struct core *c, struct task *t);
+bool done_notices(struct core *c, struct task *t);
 bool serve_state_append(struct core *c, struct task *t);
 bool done_state_append(struct core *c, struct task *t);
 bool serve_kp_publish(struct core *c, struct task *t);

@@ -4,7 +4,7 @@
 
 #include "base/buf.h"
 
-#define FIELDS_MAX  6U
+#define FIELDS_MAX  7U
 #define DEVICES_MAX ((size_t)64 * 1024) /* bytes of ids */
 
 /* A table, and what its columns are called; its query's `?` is an account, or a
@@ -22,14 +22,15 @@ struct section {
 static const struct section of_account[] = {
     {FILE_ACCOUNTS,
      "account",
-     "SELECT name, id, made_week, used_week, version, contact_hash"
+     "SELECT name, id, made_week, used_week, version, contact_hash, disabled"
      " FROM account WHERE id = ?",
      {{"name", EXPORT_TEXT},
       {"account id", EXPORT_BYTES},
       {"week of registration", EXPORT_WEEK},
       {"week of last use", EXPORT_WEEK},
       {"version of the newest state", EXPORT_NUMBER},
-      {"SHA-256 of the contact capability", EXPORT_BYTES}}},
+      {"SHA-256 of the contact capability", EXPORT_BYTES},
+      {"disabled by the operator", EXPORT_NUMBER}}},
     {FILE_ACCOUNTS,
      "handle",
      "SELECT name, account FROM handle WHERE account = ?",
@@ -50,10 +51,23 @@ static const struct section of_account[] = {
       {"KeyPackages taken by contacts", EXPORT_NUMBER},
       {"KeyPackages taken by strangers", EXPORT_NUMBER}}},
     {FILE_ACCOUNTS,
+     "notice",
+     "SELECT number, day, account FROM notice WHERE account = ?",
+     {{"number", EXPORT_NUMBER},
+      {"day", EXPORT_DAY},
+      {"account id that was disabled", EXPORT_BYTES}}},
+    {FILE_ACCOUNTS,
      "device",
      "SELECT id, account FROM device WHERE account = ?",
      {{"device id", EXPORT_BYTES}, {"account id", EXPORT_BYTES}}},
 };
+
+/* Of an account that was deleted; its `?` is the name. */
+static const struct section of_name = {
+    FILE_ACCOUNTS,
+    "name of a deleted account",
+    "SELECT name, week FROM resting WHERE name = ?",
+    {{"name", EXPORT_TEXT}, {"week of the deletion", EXPORT_WEEK}}};
 
 static const struct section of_device[] = {
     {FILE_ACCOUNTS,
@@ -94,7 +108,9 @@ const char *export_query(size_t i)
     if (i < COUNT_OF(of_account))
         return of_account[i].query;
     i -= COUNT_OF(of_account);
-    return i < COUNT_OF(of_device) ? of_device[i].query : NULL;
+    if (i < COUNT_OF(of_device))
+        return of_device[i].query;
+    return i == COUNT_OF(of_device) ? of_name.query : NULL;
 }
 
 static void put_row(const struct section *sec, const struct sql_query *q,
@@ -113,12 +129,13 @@ static void put_row(const struct section *sec, const struct sql_query *q,
 }
 
 static enum err put_section(struct store_sqlite *s, const struct section *sec,
-                            struct bytes id, const struct export_sink *sink)
+                            struct bytes id, const struct export_sink *sink,
+                            size_t *rows)
 {
     CLEANUP(sql_end)
     struct sql_query q = sql_query(s->db[sec->file], sec->query);
     sql_put_bytes(&q, id);
-    while (sql_next(&q))
+    for (; sql_next(&q); ++*rows)
         put_row(sec, &q, sink);
     enum err err = sql_finish(&q);
     if (err != OK)
@@ -152,13 +169,14 @@ static enum err put_all(struct store_sqlite *s, struct bytes account,
                         const struct export_sink *sink)
 {
     CLEANUP(buf_clear) struct buf devices = buf_new(DEVICES_MAX);
+    size_t rows = 0;
     for (size_t i = 0; i < COUNT_OF(of_account); i++)
-        TRY(put_section(s, &of_account[i], account, sink));
+        TRY(put_section(s, &of_account[i], account, sink, &rows));
     TRY(find_devices(s->db[FILE_ACCOUNTS], account, &devices));
     for (size_t at = 0; at + ID_SIZE <= devices.len; at += ID_SIZE) {
         struct bytes device = {devices.data + at, ID_SIZE};
         for (size_t i = 0; i < COUNT_OF(of_device); i++)
-            TRY(put_section(s, &of_device[i], device, sink));
+            TRY(put_section(s, &of_device[i], device, sink, &rows));
     }
     return OK;
 }
@@ -168,6 +186,10 @@ enum err export_account(struct store_sqlite *s, struct bytes name,
 {
     CLEANUP(buf_clear) struct buf account = buf_new(ID_SIZE);
     enum err err = find_account(s->db[FILE_ACCOUNTS], name, &account);
+    size_t rows = 0;
+    if (err == ERR_NOTFOUND &&
+        put_section(s, &of_name, name, sink, &rows) == OK && rows > 0)
+        return OK;
     if (err == ERR_NOTFOUND)
         return problem_set(p, err, PROBLEM_SYSTEM, "nobody is called \"%.*s\"",
                            (int)name.len, (const char *)name.data);

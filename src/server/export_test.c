@@ -16,6 +16,7 @@
 static const char *const elsewhere[] = {
     "accounts.invite", /* hashes of secrets that nobody has used yet */
     "accounts.spent",  /* hashes of work; whose it was is not in them */
+    "accounts.gone",   /* ids of deleted accounts; whose name is not in them */
 };
 
 /* Fields as "row: name = value" lines, bytes as hexadecimal digits. */

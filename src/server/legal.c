@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/legal.h"
+#include "server/date.h"
 #include "server/export.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define NAME_COLUMN 36
-#define DAY_SECONDS 86400
-#define WEEK_DAYS   7
-#define DATE_TEXT   16U
 
 static const char before[] =
     "This is all that the store of this server holds about the account. Times "
@@ -25,14 +22,9 @@ static const char after[] =
 
 static void put_date(uint64_t days)
 {
-    time_t at = (time_t)(days * DAY_SECONDS);
-    struct tm tm;
-    char text[DATE_TEXT];
-    if (gmtime_r(&at, &tm) == NULL ||
-        strftime(text, sizeof text, "%Y-%m-%d", &tm) == 0)
-        (void)printf("day %llu", (unsigned long long)days);
-    else
-        (void)printf("%s", text);
+    char text[DATE_TEXT_MAX];
+    date_write(days, text);
+    (void)printf("%s", text);
 }
 
 /* A name has letters that can be shown; a damaged store may hold others. */
@@ -60,7 +52,7 @@ static void put_value(const struct export_field *f)
         break;
     case EXPORT_WEEK:
         (void)printf("the week from ");
-        put_date(f->number * WEEK_DAYS);
+        put_date(date_of_week(f->number));
         break;
     }
 }

@@ -27,6 +27,7 @@ struct options {
     const char *config; /* NULL: OPTIONS_FILE, if it is there; "": none */
     bool help;
     bool version;
+    bool yes;
     const char *word; /* what a command is about */
 
     struct setting_values values; /* where all that comes from */

@@ -41,6 +41,7 @@ enum err server_open(const struct options *o, bool existing, struct server *s,
                         &s->key, p));
     TRY(store_sqlite_open(&config, p, &s->sqlite));
     s->store = store_sqlite_store(s->sqlite);
+    s->admin = store_sqlite_admin(s->sqlite);
     const struct core_parts parts = {
         .crypto = s->crypto,
         .random = &s->random,

@@ -14,6 +14,7 @@ struct server {
     struct secret key;
     struct store_sqlite *sqlite;
     struct store store;
+    struct store_admin admin;
     struct core *core;
 };
 

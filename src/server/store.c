@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/store.h"
+#include "server/store_admin.h"
 
 #define MIB (1ULL << 20)
 #define GIB (1ULL << 30)
+
+#define NAME_SHOWN 40U
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise)
 {
@@ -25,4 +28,12 @@ struct store_quotas store_quotas_of(const struct store_quotas *q)
         .contact_takes = (uint32_t)or_default(q->contact_takes, 1000),
         .chain_states = (uint32_t)or_default(q->chain_states, 1024),
     };
+}
+
+enum err store_nobody(struct bytes name, struct problem *p)
+{
+    return problem_set(p, ERR_NOTFOUND, PROBLEM_SYSTEM,
+                       "nobody is called \"%.*s\": see sottod account list",
+                       (int)(name.len < NAME_SHOWN ? name.len : NAME_SHOWN),
+                       (const char *)name.data);
 }

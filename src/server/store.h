@@ -24,7 +24,11 @@ enum {
     STORE_NEWEST_STATE = 0x8000, /* of `account`: in `data`; NOTFOUND */
     STORE_INVITE_ADD,            /* `invite_hash` */
     STORE_COLLECT,               /* delete some of what nobody needs */
+    STORE_NOTICES,               /* accounts that were barred after `version` */
 };
+
+#define STORE_NOTICES_MAX   64U        /* that one STORE_NOTICES gives */
+#define STORE_NOTICE_NEWEST UINT64_MAX /* `version`: only says the newest */
 
 struct store_op {
     struct store_op *next; /* the holder's: core, then store, then core */
@@ -42,14 +46,16 @@ struct store_op {
     struct bytes devices;     /* register, state_append: all ids of the state */
     struct bytes digest;      /* inbox_append: of the item; kp_take: the work's
                                  subject; kp_publish: of each package */
-    uint64_t version;         /* state_append: of the state that is added */
+    uint64_t version;         /* state_append: of the state that is added.
+                                 STORE_NOTICES: the last one that was seen */
     struct commit_data commit; /* append of a commit */
 
     /* What came of it: set by the store. */
     struct answer answer; /* borrows from `data`; a status for core's own */
     struct buf data;      /* also the state, for STORE_NEWEST_STATE */
     uint64_t seq;         /* inbox_append: the item's; 0: it was there.
-                             STORE_NEWEST_STATE: week of the last login */
+                             STORE_NEWEST_STATE: week of the last login.
+                             STORE_NOTICES: the last one that is in `data` */
     bool fresh;           /* append: made now, not found by its key */
     unsigned touched;     /* the store's own */
 };
@@ -72,8 +78,9 @@ struct store_quotas store_quotas_of(const struct store_quotas *q);
 /* What both stores think of an answer. */
 #define SECONDS_PER_DAY  86400U
 #define DAYS_PER_WEEK    7U
-#define SPENT_DAYS       2U  /* work is good today and was good yesterday */
-#define COLLECT_STEP     16U /* objects of a kind that one collection visits */
+#define HANDLE_REST_DAYS 364U /* of a deleted account, then it is free */
+#define SPENT_DAYS       2U   /* work is good today and was good yesterday */
+#define COLLECT_STEP     16U  /* objects of a kind that one collection visits */
 #define READ_ENTRIES_MAX 1024U /* in an answer */
 #define LIST_OVERHEAD    64U   /* of an entry in a list, at most */
 #define STORE_BUSY_MS    1000U /* after which to try again */

@@ -26,6 +26,7 @@
 #pragma once
 
 #include "server/store.h"
+#include "server/store_admin.h"
 
 struct store_pg;
 
@@ -47,6 +48,9 @@ void store_pg_close(struct store_pg **s);
 
 /* The store as the core sees it; `s` must outlive it. */
 struct store store_pg_store(struct store_pg *s);
+
+/* The store as its operator sees it. */
+struct store_admin store_pg_admin(struct store_pg *s);
 
 /* The TCP port of the database (0: a local socket), for the sandbox. */
 uint16_t store_pg_port(const struct store_pg *s);

@@ -562,6 +562,7 @@ CREATE TABLE account (
     made_week integer NOT NULL,
     used_week integer NOT NULL,
     devices bytea[] NOT NULL,  -- of the newest state
+    disabled boolean NOT NULL DEFAULT false,
     PRIMARY KEY (shard, id)
 );
 
@@ -595,6 +596,30 @@ CREATE TABLE package (
     day integer NOT NULL,
     body bytea,                -- NULL: has been taken
     PRIMARY KEY (shard, device, hash)
+);
+
+-- What is left of a deleted account, in two tables without a link: its id,
+-- which must never begin again with its first state and a device that was
+-- revoked later; and its name, for a while.
+CREATE TABLE gone (
+    shard smallint NOT NULL,
+    account bytea NOT NULL,
+    PRIMARY KEY (shard, account)
+);
+
+CREATE TABLE resting (
+    shard smallint NOT NULL,   -- of the name's hash
+    name bytea NOT NULL,
+    week integer NOT NULL,
+    PRIMARY KEY (shard, name)
+);
+
+CREATE TABLE notice (          -- for the servers that run: who was barred
+    shard smallint NOT NULL,   -- 0
+    number bigint NOT NULL,
+    day integer NOT NULL,
+    account bytea NOT NULL,
+    PRIMARY KEY (shard, number)
 );
 
 CREATE TABLE invite (
@@ -662,7 +687,11 @@ BEGIN
         RETURN;
     END IF;
     PERFORM 1 FROM handle WHERE shard = shard_of_name(p_name) AND name = p_name;
-    IF FOUND OR EXISTS (SELECT FROM unnest(p_devices) AS t(id) JOIN device d
+    IF FOUND OR EXISTS (SELECT FROM gone
+        WHERE shard = shard_of(p_account) AND account = p_account)
+        OR EXISTS (SELECT FROM resting
+        WHERE shard = shard_of_name(p_name) AND name = p_name)
+        OR EXISTS (SELECT FROM unnest(p_devices) AS t(id) JOIN device d
         ON d.shard = shard_of(t.id) AND d.id = t.id) THEN
         RETURN NEXT (7, 0, 0, 0, 0, NULL)::answer;
         RETURN;
@@ -692,14 +721,95 @@ END $$;
 CREATE FUNCTION newest_state(p_account bytea) RETURNS SETOF answer
 LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN QUERY SELECT 0, a.version, a.used_week::bigint, 0::bigint,
-        0::bigint, s.body
+    RETURN QUERY SELECT CASE WHEN a.disabled THEN 11 ELSE 0 END,
+        CASE WHEN a.disabled THEN 0 ELSE a.version END, a.used_week::bigint,
+        0::bigint, 0::bigint, s.body
         FROM account a JOIN state s ON s.shard = a.shard AND s.account = a.id
         AND s.version = a.version
         WHERE a.shard = shard_of(p_account) AND a.id = p_account;
-    IF NOT FOUND THEN
+    IF NOT FOUND AND EXISTS (SELECT FROM gone
+        WHERE shard = shard_of(p_account) AND account = p_account) THEN
+        RETURN NEXT (11, 1, 0, 0, 0, NULL)::answer;
+    ELSIF NOT FOUND THEN
         RETURN NEXT (6, 0, 0, 0, 0, NULL)::answer;
     END IF;
+END $$;
+
+-- Accounts that were barred after a number; after the largest there can be,
+-- only the newest number.
+CREATE FUNCTION notices(p_after bigint, p_max bigint) RETURNS SETOF answer
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_after = 9223372036854775807 THEN
+        RETURN QUERY SELECT 0, coalesce(max(number), 0), 0::bigint, 0::bigint,
+            0::bigint, NULL::bytea FROM notice WHERE shard = 0;
+        RETURN;
+    END IF;
+    RETURN NEXT (0, p_after, 0, 0, 0, NULL)::answer;
+    RETURN QUERY SELECT 0, number, 0::bigint, 0::bigint, 0::bigint, account
+        FROM notice WHERE shard = 0 AND number > p_after
+        ORDER BY number LIMIT p_max;
+END $$;
+
+-- The operator's tools; two of them wait for each other.
+CREATE FUNCTION note(p_account bytea, p_day bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    LOCK TABLE notice IN SHARE ROW EXCLUSIVE MODE;
+    INSERT INTO notice SELECT 0, coalesce(max(number), 0) + 1, p_day, p_account
+        FROM notice WHERE shard = 0;
+END $$;
+
+CREATE FUNCTION account_disable(p_name bytea, p_disabled boolean, p_day bigint)
+RETURNS SETOF answer LANGUAGE plpgsql AS $$
+DECLARE
+    who bytea;
+BEGIN
+    SELECT account INTO who FROM handle
+        WHERE shard = shard_of_name(p_name) AND name = p_name;
+    IF NOT FOUND THEN
+        RETURN NEXT (6, 0, 0, 0, 0, NULL)::answer;
+        RETURN;
+    END IF;
+    UPDATE account SET disabled = p_disabled
+        WHERE shard = shard_of(who) AND id = who;
+    IF p_disabled THEN
+        PERFORM note(who, p_day);
+    END IF;
+    RETURN NEXT (0, 0, 0, 0, 0, NULL)::answer;
+END $$;
+
+CREATE FUNCTION account_delete(p_name bytea, p_day bigint)
+RETURNS SETOF answer LANGUAGE plpgsql AS $$
+DECLARE
+    who bytea;
+    listed bytea[];
+    one bytea;
+BEGIN
+    SELECT account INTO who FROM handle
+        WHERE shard = shard_of_name(p_name) AND name = p_name FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN NEXT (6, 0, 0, 0, 0, NULL)::answer;
+        RETURN;
+    END IF;
+    SELECT devices INTO listed FROM account
+        WHERE shard = shard_of(who) AND id = who FOR UPDATE;
+    FOREACH one IN ARRAY listed LOOP
+        DELETE FROM package WHERE shard = shard_of(one) AND device = one;
+        DELETE FROM item WHERE shard = shard_of(one) AND device = one;
+        DELETE FROM inbox WHERE shard = shard_of(one) AND device = one;
+        DELETE FROM spent_item WHERE shard = shard_of(one) AND device = one;
+        DELETE FROM device WHERE shard = shard_of(one) AND id = one;
+    END LOOP;
+    DELETE FROM state WHERE shard = shard_of(who) AND account = who;
+    DELETE FROM taken WHERE shard = shard_of(who) AND account = who;
+    DELETE FROM handle WHERE shard = shard_of_name(p_name) AND name = p_name;
+    DELETE FROM account WHERE shard = shard_of(who) AND id = who;
+    INSERT INTO gone VALUES (shard_of(who), who) ON CONFLICT DO NOTHING;
+    INSERT INTO resting VALUES (shard_of_name(p_name), p_name, p_day / 7)
+        ON CONFLICT (shard, name) DO UPDATE SET week = excluded.week;
+    PERFORM note(who, p_day);
+    RETURN NEXT (0, 0, 0, 0, 0, NULL)::answer;
 END $$;
 
 CREATE FUNCTION login(p_account bytea, p_day bigint) RETURNS SETOF answer
@@ -833,6 +943,9 @@ BEGIN
         WHERE shard = shard_of(p_account) AND id = p_account;
     IF NOT FOUND OR (p_device <> '' AND NOT p_device = ANY (a.devices)) THEN
         RETURN 6;
+    END IF;
+    IF a.disabled THEN
+        RETURN 11;
     END IF;
     RETURN CASE WHEN p_cap = '' OR a.contact_hash = p_cap THEN 0 ELSE 5 END;
 END $$;
@@ -985,11 +1098,18 @@ END $$;
 -- as long as it lives, so that it cannot be published again.
 CREATE FUNCTION collect_packages(p_shard bigint, p_id bytea, p_step bigint,
     p_day bigint, p_turn bigint, p_spent_days bigint, p_free_days bigint,
-    p_taken_days bigint) RETURNS SETOF answer LANGUAGE plpgsql AS $$
+    p_taken_days bigint, p_rest_days bigint)
+RETURNS SETOF answer LANGUAGE plpgsql AS $$
 DECLARE
     r record;
     n bigint := 0;
 BEGIN
+    DELETE FROM resting WHERE shard = p_turn AND week * 7 < p_day - p_rest_days;
+    -- The newest notice stays, for its number, but not whom it was about.
+    DELETE FROM notice WHERE shard = p_turn AND day < p_day - p_spent_days
+        AND number < (SELECT max(number) FROM notice WHERE shard = p_turn);
+    UPDATE notice SET account = '' WHERE shard = p_turn
+        AND day < p_day - p_spent_days AND account <> '';
     DELETE FROM spent WHERE shard = p_turn AND day < p_day - p_spent_days;
     DELETE FROM spent_item WHERE shard = p_turn AND day < p_day - p_spent_days;
     DELETE FROM taken WHERE shard = p_turn AND day < p_day - p_spent_days;

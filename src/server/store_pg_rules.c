@@ -325,6 +325,28 @@ static enum err take_newest(struct pg_lane *lane, struct store_op *op,
     return buf_append(&op->data, cell(r, 0, COL_BODY));
 }
 
+static void put_notices(struct params *p, const struct pg_lane *lane,
+                        const struct store_op *op)
+{
+    (void)lane;
+    put_number(p, op->version);
+    put_number(p, STORE_NOTICES_MAX);
+}
+
+static enum err take_notices(struct pg_lane *lane, struct store_op *op,
+                             PGresult *r)
+{
+    (void)lane;
+    if (!granted(op, r))
+        return OK;
+    op->data = buf_new((size_t)STORE_NOTICES_MAX * ID_SIZE);
+    for (int i = 0; i < PQntuples(r); i++) {
+        op->seq = number(r, i, COL_A);
+        TRY(buf_append(&op->data, cell(r, i, COL_BODY)));
+    }
+    return OK;
+}
+
 static void put_state(struct params *p, const struct pg_lane *lane,
                       const struct store_op *op)
 {
@@ -635,6 +657,7 @@ static void put_packages_walk(struct params *p, const struct pg_lane *lane,
     put_number(p, SPENT_DAYS);
     put_number(p, PACKAGE_DAYS);
     put_number(p, PACKAGE_LIFE + 2);
+    put_number(p, HANDLE_REST_DAYS);
 }
 
 static void put_inboxes_walk(struct params *p, const struct pg_lane *lane,
@@ -702,9 +725,10 @@ const struct pg_rule pg_rules[] = {
     {STORE_NEWEST_STATE, "newest_state", 1, LANE_ACCOUNTS, put_newest,
      take_newest},
     {STORE_INVITE_ADD, "invite_add", 1, LANE_ACCOUNTS, put_invite, take_status},
+    {STORE_NOTICES, "notices", 2, LANE_ACCOUNTS, put_notices, take_notices},
     {PG_COLLECT_CHANNELS, "collect_channels", 7, LANE_OF_CHANNEL,
      put_channels_walk, take_walk},
-    {PG_COLLECT_PACKAGES, "collect_packages", 8, LANE_ACCOUNTS,
+    {PG_COLLECT_PACKAGES, "collect_packages", 9, LANE_ACCOUNTS,
      put_packages_walk, take_walk},
     {PG_COLLECT_INBOXES, "collect_inboxes", 5, LANE_ACCOUNTS, put_inboxes_walk,
      take_walk},

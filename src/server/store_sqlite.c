@@ -67,6 +67,7 @@ static const struct rule {
     {METHOD_BLOB_GET, blobs_get},
     {STORE_NEWEST_STATE, accounts_newest},
     {STORE_INVITE_ADD, accounts_invite_add},
+    {STORE_NOTICES, accounts_notices},
     {STORE_COLLECT, collect},
 };
 

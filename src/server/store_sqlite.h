@@ -14,6 +14,7 @@
 #pragma once
 
 #include "server/store.h"
+#include "server/store_admin.h"
 #include "sql/sql.h"
 
 struct store_sqlite;
@@ -37,6 +38,9 @@ void store_sqlite_close(struct store_sqlite **s);
 
 /* The store as the core sees it; `s` must outlive it. */
 struct store store_sqlite_store(struct store_sqlite *s);
+
+/* The store as its operator sees it. */
+struct store_admin store_sqlite_admin(struct store_sqlite *s);
 
 /*
  * Reads everything and checks that it fits together: pages, sequence numbers,

@@ -57,6 +57,22 @@ const char *const store_accounts_schema[] = {
     " by_strangers INTEGER NOT NULL,"
     " PRIMARY KEY (day, account)"
     ") WITHOUT ROWID, STRICT;",
+    "ALTER TABLE account ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0;"
+    /* What is left of a deleted account, in two tables without a link: its id,
+     * which must never begin again with its first state and a device that was
+     * revoked later; and its name, for a while. */
+    "CREATE TABLE gone ("
+    " account BLOB NOT NULL PRIMARY KEY"
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE resting ("
+    " name BLOB NOT NULL PRIMARY KEY,"
+    " week INTEGER NOT NULL"
+    ") WITHOUT ROWID, STRICT;"
+    "CREATE TABLE notice (" /* for the servers that run: who was barred */
+    " number INTEGER PRIMARY KEY,"
+    " day INTEGER NOT NULL,"
+    " account BLOB NOT NULL"
+    ") STRICT;",
     NULL,
 };
 
@@ -164,7 +180,7 @@ static enum err account_insert(struct sql *db, const struct store_op *op)
     const struct register_request *r = &op->request.reg;
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(db, "INSERT INTO account VALUES (?, ?, ?, 1, ?, ?)");
+        sql_query(db, "INSERT INTO account VALUES (?, ?, ?, 1, ?, ?, 0)");
     sql_put_bytes(&q, op->account);
     sql_put_bytes(&q, r->name);
     sql_put_bytes(&q, r->contact_hash);
@@ -176,6 +192,19 @@ static enum err account_insert(struct sql *db, const struct store_op *op)
     return devices_set(db, op);
 }
 
+/* Also by an account that was deleted: neither its id nor, for a while, its
+ * name is free. */
+static enum err name_taken(struct sql *db, const struct store_op *op, bool *out)
+{
+    const struct bytes name = op->request.reg.name;
+    TRY(found(db, "SELECT 1 FROM gone WHERE account = ?", op->account, out));
+    if (!*out)
+        TRY(found(db, "SELECT 1 FROM handle WHERE name = ?", name, out));
+    if (!*out)
+        TRY(found(db, "SELECT 1 FROM resting WHERE name = ?", name, out));
+    return OK;
+}
+
 enum err accounts_register(struct store_sqlite *s, struct store_op *op)
 {
     struct sql *db = NULL;
@@ -185,8 +214,7 @@ enum err accounts_register(struct store_sqlite *s, struct store_op *op)
     TRY(found(db, "SELECT 1 FROM account WHERE id = ?", op->account, &taken));
     if (taken)
         return register_again(db, op);
-    TRY(found(db, "SELECT 1 FROM handle WHERE name = ?", op->request.reg.name,
-              &taken));
+    TRY(name_taken(db, op, &taken));
     TRY(devices_free(db, op, &device_free));
     if (taken || !device_free)
         return store_refuse(op, STATUS_EXISTS, 0);
@@ -215,13 +243,20 @@ enum err accounts_newest(struct store_sqlite *s, struct store_op *op)
     TRY(store_use(s, op, FILE_ACCOUNTS, &db));
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        db, "SELECT s.body, a.version, a.used_week FROM account a JOIN state s"
-            " ON s.account = a.id AND s.version = a.version WHERE a.id = ?");
+        db, "SELECT s.body, a.version, a.used_week, a.disabled FROM account a"
+            " JOIN state s ON s.account = a.id AND s.version = a.version"
+            " WHERE a.id = ?");
     sql_put_bytes(&q, op->account);
     if (!sql_next(&q)) {
+        bool gone = false;
         TRY(sql_finish(&q));
-        return store_refuse(op, STATUS_NOTFOUND, 0);
+        TRY(found(db, "SELECT 1 FROM gone WHERE account = ?", op->account,
+                  &gone));
+        return gone ? store_refuse(op, STATUS_BARRED, BARRED_DELETED)
+                    : store_refuse(op, STATUS_NOTFOUND, 0);
     }
+    if (sql_u64(&q, 3) != 0)
+        return store_refuse(op, STATUS_BARRED, BARRED_DISABLED);
     op->answer.login.state_version = sql_u64(&q, 1);
     op->seq = sql_u64(&q, 2);
     op->data = buf_new(STATE_SIZE_MAX);
@@ -452,6 +487,8 @@ static enum err take_granted(struct store_sqlite *s, struct store_op *op,
     *out = false;
     if (err == ERR_NOTFOUND)
         return store_refuse(op, STATUS_NOTFOUND, 0);
+    if (err == ERR_STATE)
+        return store_refuse(op, STATUS_BARRED, BARRED_DISABLED);
     TRY(err);
     if (!contact && op->cap_hash.len > 0)
         return store_refuse(op, STATUS_AUTH, 0);
@@ -498,11 +535,14 @@ enum err accounts_check(struct store_sqlite *s, struct store_op *op,
     TRY(store_use(s, op, FILE_ACCOUNTS, &db));
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(db, "SELECT contact_hash FROM account WHERE id = ?");
+        sql_query(db, "SELECT contact_hash, disabled FROM account"
+                      " WHERE id = ?");
     sql_put_bytes(&q, account);
     TRY(sql_one(&q));
     *out_contact = op->cap_hash.len > 0 &&
                    secret_equal_bytes(sql_bytes(&q, 0), op->cap_hash);
+    if (sql_u64(&q, 1) != 0)
+        return ERR_STATE;
     if (device.len == 0)
         return OK;
     CLEANUP(sql_end)
@@ -556,6 +596,46 @@ enum err accounts_chain(struct store_sqlite *s, struct store_op *op)
     return OK;
 }
 
+enum err accounts_notices(struct store_sqlite *s, struct store_op *op)
+{
+    struct sql *db = NULL;
+    TRY(store_use(s, op, FILE_ACCOUNTS, &db));
+    if (op->version == STORE_NOTICE_NEWEST) {
+        CLEANUP(sql_end)
+        struct sql_query q = sql_query(db, "SELECT max(number) FROM notice");
+        TRY(sql_one(&q));
+        op->seq = sql_u64(&q, 0);
+        return OK;
+    }
+    op->seq = op->version;
+    op->data = buf_new((size_t)STORE_NOTICES_MAX * ID_SIZE);
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT number, account FROM notice WHERE number > ?"
+                      " ORDER BY number LIMIT ?");
+    sql_put_u64(&q, op->version);
+    sql_put_u64(&q, STORE_NOTICES_MAX);
+    while (sql_next(&q)) {
+        op->seq = sql_u64(&q, 0);
+        TRY(buf_append(&op->data, sql_bytes(&q, 1)));
+    }
+    return sql_finish(&q);
+}
+
+/* Every running server has seen the notices by now. The newest one stays, for
+ * its number, but not whom it was about. */
+static enum err notices_collect(struct sql *db, const struct store_op *op)
+{
+    TRY(store_older(db,
+                    "DELETE FROM notice WHERE day < ?"
+                    " AND number < (SELECT max(number) FROM notice)",
+                    op, SPENT_DAYS));
+    return store_older(db,
+                       "UPDATE notice SET account = x''"
+                       " WHERE day < ? AND account <> x''",
+                       op, SPENT_DAYS);
+}
+
 /* A package is given out while it has long to live; its device, which sees the
  * number fall, publishes others. The hash of one that was taken stays for as
  * long as it lives, so that it cannot be published again. */
@@ -567,6 +647,9 @@ enum err accounts_collect(struct store_sqlite *s, struct store_op *op)
     TRY(store_use(s, op, FILE_ACCOUNTS, &db));
     TRY(store_older(db, "DELETE FROM spent WHERE day < ?", op, SPENT_DAYS));
     TRY(store_older(db, "DELETE FROM taken WHERE day < ?", op, SPENT_DAYS));
+    TRY(notices_collect(db, op));
+    TRY(store_older(db, "DELETE FROM resting WHERE 7 * week < ?", op,
+                    HANDLE_REST_DAYS));
     TRY(store_walk(s, FILE_ACCOUNTS,
                    "SELECT DISTINCT device FROM package WHERE device > ?"
                    " ORDER BY device LIMIT ?",

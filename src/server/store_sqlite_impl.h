@@ -103,6 +103,7 @@ RULE(accounts_kp_take);
 RULE(accounts_lookup);
 RULE(accounts_chain);
 RULE(accounts_invite_add);
+RULE(accounts_notices);
 RULE(inboxes_read);
 RULE(inboxes_ack);
 RULE(inboxes_append);
@@ -121,7 +122,8 @@ RULE(blobs_collect);
 #undef RULE
 
 /* Says whether `cap_hash` is the account's contact capability, and that the
- * device is one of its own; ERR_NOTFOUND when it is not. */
+ * device is one of its own; ERR_NOTFOUND when it is not, ERR_STATE when the
+ * account is disabled. */
 MUST_USE enum err accounts_check(struct store_sqlite *s, struct store_op *op,
                                  struct bytes account, struct bytes device,
                                  bool *out_contact);

@@ -112,6 +112,8 @@ enum err inboxes_append(struct store_sqlite *s, struct store_op *op)
     enum err err = accounts_check(s, op, r->account_id, r->device_id, &contact);
     if (err == ERR_NOTFOUND)
         return store_refuse(op, STATUS_NOTFOUND, 0);
+    if (err == ERR_STATE)
+        return store_refuse(op, STATUS_BARRED, BARRED_DISABLED);
     TRY(err);
     if (!contact && op->cap_hash.len > 0)
         return store_refuse(op, STATUS_AUTH, 0);

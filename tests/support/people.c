@@ -58,8 +58,16 @@ void people_clear(struct people *t)
 
 int people_server_run(struct people *t, const char *command)
 {
-    const char *const argv[] = {getenv("SOTTOD"), command, "--data",
-                                t->server.data, NULL};
+    return people_operate(t, (const char *const[]){command, NULL});
+}
+
+int people_operate(struct people *t, const char *const *args)
+{
+    const char *argv[ARGS_MAX] = {getenv("SOTTOD"), "--data", t->server.data};
+    for (size_t i = 3; *args != NULL; i++) {
+        assert(i < ARGS_MAX - 1);
+        argv[i] = *args++;
+    }
     return program_run(&t->last, argv, (struct bytes){0});
 }
 

@@ -38,8 +38,9 @@ int people_run(struct people *t, const char *who, const char *const *args,
                const char *input);
 MUST_USE enum err people_start(struct people *t, struct program *p,
                                const char *who, const char *const *args);
-/* Runs sottod on the server's folder. */
+/* Runs a command of sottod, with its words, on the server's folder. */
 int people_server_run(struct people *t, const char *command);
+int people_operate(struct people *t, const char *const *args);
 
 /* Whether the last command said it, on standard error and output. */
 bool people_complained(const struct people *t, const char *words);
@@ -47,5 +48,7 @@ bool people_printed(const struct people *t, const char *words);
 
 #define AS(t, who, ...) \
     people_run((t), (who), (const char *const[]){__VA_ARGS__, NULL}, NULL)
+#define OPERATE(t, ...) \
+    people_operate((t), (const char *const[]){__VA_ARGS__, NULL})
 #define AS_TYPING(t, who, input, ...) \
     people_run((t), (who), (const char *const[]){__VA_ARGS__, NULL}, (input))

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server/operate.h"
+
+#include "server/date.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void put_week(uint32_t week)
+{
+    char text[DATE_TEXT_MAX];
+    date_write(date_of_week(week), text);
+    (void)printf("\t%s", text);
+}
+
+static void put_account(void *ctx, const struct store_account *a)
+{
+    (void)ctx;
+    /* A name has letters that can be shown; a damaged store may hold others. */
+    for (size_t i = 0; i < a->name.len; i++)
+        (void)putchar(a->name.data[i] > ' ' && a->name.data[i] < 0x7f
+                          ? a->name.data[i]
+                          : '?');
+    (void)putchar('\t');
+    for (size_t i = 0; i < a->id.len; i++)
+        (void)printf("%02x", a->id.data[i]);
+    put_week(a->made_week);
+    put_week(a->used_week);
+    (void)printf("\t%" PRIu64 "\t%s\n", a->devices,
+                 a->disabled ? "disabled" : "enabled");
+}
+
+enum err operate_list(const struct store_admin *admin, struct problem *p)
+{
+    const struct store_account_sink sink = {put_account, NULL};
+    (void)printf("name\taccount\tregistered\tlast_used\tdevices\tstate\n");
+    return admin->accounts(admin->ctx, &sink, p);
+}
+
+enum err operate_disable(const struct store_admin *admin, const char *name,
+                         bool disabled, uint32_t day, struct problem *p)
+{
+    TRY(admin->account_disable(admin->ctx, bytes_str(name), disabled, day, p));
+    (void)printf("%s is %s\n", name, disabled ? "disabled" : "enabled");
+    return OK;
+}
+
+enum err operate_delete(const struct store_admin *admin, const char *name,
+                        uint32_t day, struct problem *p)
+{
+    TRY(admin->account_delete(admin->ctx, bytes_str(name), day, p));
+    (void)printf("%s is deleted\n", name);
+    return OK;
+}

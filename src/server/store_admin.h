@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an operator does to a store, beside the server that may run on it: short
+ * transactions, so that it goes on. Each function fills `p` when it fails.
+ */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/problem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* All that is told of an account; borrowed while the sink is called. */
+struct store_account {
+    struct bytes name;
+    struct bytes id;
+    uint32_t made_week, used_week; /* since 1970 */
+    uint64_t devices;
+    bool disabled;
+};
+
+struct store_account_sink {
+    void (*put)(void *ctx, const struct store_account *a);
+    void *ctx;
+};
+
+struct store_admin {
+    void *ctx;
+    /* Gives each account, in an order of the store's, without holding them
+     * all. */
+    enum err (*accounts)(void *ctx, const struct store_account_sink *sink,
+                         struct problem *p);
+    /* ERR_NOTFOUND: nobody has that name. A running server cuts off the devices
+     * that are logged in within seconds. */
+    enum err (*account_disable)(void *ctx, struct bytes name, bool disabled,
+                                uint32_t day, struct problem *p);
+    /* Removes the account, its chain, KeyPackages and inboxes. What is left is
+     * its id, which cannot be registered again, and for a year its name. */
+    enum err (*account_delete)(void *ctx, struct bytes name, uint32_t day,
+                               struct problem *p);
+};
+
+/* The problem of a name that nobody has: ERR_NOTFOUND. */
+enum err store_nobody(struct bytes name, struct problem *p);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The operator's tools: each on a connection of its own, which waits. */
+#include "server/store_pg_impl.h"
+
+#include "base/wire.h"
+
+#include <string.h>
+
+#define PAGE_ACCOUNTS 1000U
+#define KEY_SIZE_MAX  256U
+#define BINARY        1
+
+static void result_clear(PGresult **r)
+{
+    PQclear(*r);
+    *r = NULL;
+}
+
+static struct bytes cell(const PGresult *r, int row, int column)
+{
+    return (struct bytes){(const uint8_t *)PQgetvalue(r, row, column),
+                          (size_t)PQgetlength(r, row, column)};
+}
+
+static uint64_t number(const PGresult *r, int row, int column)
+{
+    struct reader in = reader_of(cell(r, row, column));
+    return in.rest.len == 4 ? reader_u32(&in) : reader_u64(&in);
+}
+
+static enum err connect_to(const struct store_pg *s, PGconn **out,
+                           struct problem *p)
+{
+    CLEANUP(pg_conn_close)
+    PGconn *conn = PQconnectdbParams(s->keys, s->values, 0);
+    if (PQstatus(conn) != CONNECTION_OK)
+        return pg_problem(p, "cannot connect", conn);
+    *out = conn;
+    conn = NULL; /* handed over */
+    return OK;
+}
+
+static enum err run(PGconn *conn, const char *query, const struct params *q,
+                    PGresult **out, struct problem *p)
+{
+    *out = PQexecParams(conn, query, (int)q->count, NULL, q->values, q->lengths,
+                        q->formats, BINARY);
+    if (PQresultStatus(*out) != PGRES_TUPLES_OK)
+        return pg_problem(p, "the command failed", conn);
+    return OK;
+}
+
+/* --- lists --- */
+
+/* Gives the accounts after the last one's name, in the order of their keys. */
+static enum err put_page(PGconn *conn, struct buf *after,
+                         const struct store_account_sink *sink, bool *out_more,
+                         struct problem *p)
+{
+    static const char query[] =
+        "SELECT h.name, a.id, a.made_week::bigint, a.used_week::bigint,"
+        " a.disabled::integer::bigint, cardinality(a.devices)::bigint"
+        " FROM handle h JOIN account a"
+        " ON a.shard = shard_of(h.account) AND a.id = h.account"
+        " WHERE $1::bytea = '' OR (h.shard, h.name) >"
+        " (shard_of_name($1), $1) ORDER BY h.shard, h.name LIMIT $2::bigint";
+    CLEANUP(params_clear) struct params q = {0};
+    CLEANUP(result_clear) PGresult *r = NULL;
+    put_bytes(&q, buf_bytes(after));
+    put_number(&q, PAGE_ACCOUNTS);
+    TRY(run(conn, query, &q, &r, p));
+    int rows = PQntuples(r);
+    for (int i = 0; i < rows; i++) {
+        const struct store_account a = {
+            .name = cell(r, i, 0),
+            .id = cell(r, i, 1),
+            .made_week = (uint32_t)number(r, i, 2),
+            .used_week = (uint32_t)number(r, i, 3),
+            .disabled = number(r, i, 4) != 0,
+            .devices = number(r, i, 5),
+        };
+        sink->put(sink->ctx, &a);
+    }
+    *out_more = rows == (int)PAGE_ACCOUNTS;
+    buf_truncate(after, 0);
+    return rows > 0 ? buf_append(after, cell(r, rows - 1, 0)) : OK;
+}
+
+static enum err accounts(void *ctx, const struct store_account_sink *sink,
+                         struct problem *p)
+{
+    CLEANUP(pg_conn_close) PGconn *conn = NULL;
+    CLEANUP(buf_clear) struct buf after = buf_new(KEY_SIZE_MAX);
+    bool more = true;
+    TRY(connect_to(ctx, &conn, p));
+    while (more)
+        TRY(put_page(conn, &after, sink, &more, p));
+    return OK;
+}
+
+/* --- changes --- */
+
+static enum err change(void *ctx, const char *query, const struct params *q,
+                       struct bytes name, struct problem *p)
+{
+    CLEANUP(pg_conn_close) PGconn *conn = NULL;
+    CLEANUP(result_clear) PGresult *r = NULL;
+    TRY(connect_to(ctx, &conn, p));
+    TRY(run(conn, query, q, &r, p));
+    return number(r, 0, 0) == STATUS_OK ? OK : store_nobody(name, p);
+}
+
+static enum err account_disable(void *ctx, struct bytes name, bool disabled,
+                                uint32_t day, struct problem *p)
+{
+    CLEANUP(params_clear) struct params q = {0};
+    put_bytes(&q, name);
+    put_flag(&q, disabled);
+    put_number(&q, day);
+    return change(ctx, "SELECT status FROM account_disable($1, $2, $3)", &q,
+                  name, p);
+}
+
+static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
+                               struct problem *p)
+{
+    CLEANUP(params_clear) struct params q = {0};
+    put_bytes(&q, name);
+    put_number(&q, day);
+    return change(ctx, "SELECT status FROM account_delete($1, $2)", &q, name,
+                  p);
+}
+
+struct store_admin store_pg_admin(struct store_pg *s)
+{
+    return (struct store_admin){s, accounts, account_disable, account_delete};
+}
