@@ -67,7 +67,7 @@ static void config_complete(struct core_config *c)
     c->conn_pending_max = or_default(c->conn_pending_max, 64);
     c->pending_bytes =
         c->pending_bytes != 0 ? c->pending_bytes : (size_t)64 * MIB;
-    c->connections_max = c->connections_max != 0 ? c->connections_max : 65536;
+    c->connections_max = c->connections_max != 0 ? c->connections_max : MIB;
     c->output_max = c->output_max != 0 ? c->output_max : (size_t)64 * MIB;
     l->subscription_appends = or_default(l->subscription_appends, 6000);
     l->subscription_commits = or_default(l->subscription_commits, 120);
@@ -176,7 +176,8 @@ enum err core_open(struct core *c, uint32_t number, struct bytes exporter,
                    uint64_t remote)
 {
     assert(exporter.len == 0 || exporter.len == CORE_EXPORTER_SIZE);
-    assert(conn_find(c, number) == NULL);
+    if (conn_find(c, number) != NULL)
+        return ERR_EXISTS;
     if (c->conns.count >= c->config.connections_max)
         return ERR_LIMIT;
     struct conn *conn = mem_alloc(sizeof *conn);

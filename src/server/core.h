@@ -52,7 +52,7 @@ struct core_config {
     size_t pending_bytes;        /* of those requests [64 MiB] */
     uint32_t conn_pending_max;   /* of one connection [64] */
     size_t output_max;           /* bytes queued for core_take [64 MiB] */
-    size_t connections_max;      /* [65536] */
+    size_t connections_max;      /* [1 Mi] */
     struct core_limits limits;   /* [see core_config.c] */
 };
 
@@ -74,7 +74,8 @@ struct bytes core_public_key(const struct core *c);
 /*
  * Opens a connection under a number of the caller's that is not in use.
  * `exporter` has CORE_EXPORTER_SIZE bytes, or none where TLS is not end to end;
- * `remote` stands for its address prefix, in limits only. ERR_LIMIT: too many.
+ * `remote` stands for its address prefix, in limits only. ERR_LIMIT: too many;
+ * ERR_EXISTS: the number is in use.
  */
 MUST_USE enum err core_open(struct core *c, uint32_t number,
                             struct bytes exporter, uint64_t remote);

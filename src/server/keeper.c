@@ -3,10 +3,12 @@
 
 #include "base/mem.h"
 #include "server/metrics.h"
+#include "server/net.h"
 #include "server/pipe.h"
 #include "sys/clock.h"
 #include "sys/log.h"
 
+#include <assert.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,9 +16,25 @@
 #define OUT_BYTES     (32U << 20) /* towards net: then it has to read first */
 #define WARN_PAUSE_MS 60000U      /* between reports of one trouble */
 
+#define NUMBER_BITS 16U /* of a connection's number in its net process */
+#define NUMBER_MASK ((1U << NUMBER_BITS) - 1)
+static_assert(NET_CLIENTS_MAX <= 1U << NUMBER_BITS, "numbers must fit");
+static_assert(KEEPER_NETS_MAX <= 1U << (32 - NUMBER_BITS), "so must these");
+
+/* A net process. The core knows its connections by numbers that begin with its
+ * place. */
+struct peer {
+    struct keeper *keeper;
+    struct pipe *pipe;
+    bool full; /* it has to read first */
+    bool left; /* has said goodbye */
+};
+
 struct keeper {
     struct loop *loop;
-    struct pipe *pipe;
+    struct peer peers[KEEPER_NETS_MAX];
+    size_t peer_count;
+    size_t left_count;
     struct core *core;
     struct store store;
     struct hook hook;
@@ -24,8 +42,7 @@ struct keeper {
     struct watch ready; /* of a store that works on after a flush */
     uint64_t failures;  /* flushes that failed, as reported */
     uint64_t warn_again_ms;
-    bool dirty;    /* the core was given something, or has something to take */
-    bool out_full; /* net has to read first */
+    bool dirty; /* the core was given something, or has something to take */
     bool done;
     enum err err;
     struct problem problem;
@@ -42,11 +59,28 @@ static void finish(struct keeper *k, enum err err, const char *what)
     loop_stop(k->loop);
 }
 
-static void tell_net(struct keeper *k, const struct pipe_record *r)
+static void tell(struct peer *l, const struct pipe_record *r)
 {
-    enum err err = pipe_put(k->pipe, r);
+    enum err err = pipe_put(l->pipe, r);
     if (err != OK)
-        finish(k, err, "out of memory for answers");
+        finish(l->keeper, err, "out of memory for answers");
+}
+
+static void tell_all(struct keeper *k, uint8_t op)
+{
+    for (size_t i = 0; i < k->peer_count; i++)
+        if (!k->peers[i].left)
+            tell(&k->peers[i], &(struct pipe_record){.op = op});
+}
+
+static uint32_t number_of(const struct peer *l, uint32_t conn)
+{
+    return (uint32_t)(l - l->keeper->peers) << NUMBER_BITS | conn;
+}
+
+static void nonsense(struct keeper *k)
+{
+    finish(k, ERR_MALFORMED, "a network process sent nonsense");
 }
 
 static void hand_over(struct keeper *k)
@@ -54,13 +88,13 @@ static void hand_over(struct keeper *k)
     struct core_output out;
     while (core_take(k->core, &out)) {
         struct pipe_record r = {.op = out.close ? PIPE_END : PIPE_MESSAGE,
-                                .conn = out.conn};
+                                .conn = out.conn & NUMBER_MASK};
         if (!out.close) {
             r.kind = out.kind;
             r.id = out.id;
             r.bytes = out.message;
         }
-        tell_net(k, &r);
+        tell(&k->peers[out.conn >> NUMBER_BITS], &r);
         core_output_clear(&out);
     }
 }
@@ -79,9 +113,14 @@ static void report_failures(struct keeper *k)
 }
 
 /* What is under way is bounded: beyond it, clients wait in their sockets. */
-static void set_pause(struct keeper *k)
+static void set_pauses(struct keeper *k)
 {
-    pipe_pause(k->pipe, k->out_full || core_is_loaded(k->core));
+    bool loaded = core_is_loaded(k->core);
+    for (size_t i = 0; i < k->peer_count; i++) {
+        struct peer *p = &k->peers[i];
+        p->full = p->full || pipe_queued(p->pipe) >= OUT_BYTES;
+        pipe_pause(p->pipe, p->full || loaded);
+    }
 }
 
 static void flush(struct keeper *k)
@@ -90,7 +129,7 @@ static void flush(struct keeper *k)
     core_flush(k->core, clock_wall_ms());
     hand_over(k);
     report_failures(k);
-    set_pause(k);
+    set_pauses(k);
 }
 
 static void end_round(void *ctx)
@@ -98,8 +137,7 @@ static void end_round(void *ctx)
     struct keeper *k = ctx;
     if (k->dirty)
         flush(k);
-    k->out_full = k->out_full || pipe_queued(k->pipe) >= OUT_BYTES;
-    set_pause(k);
+    set_pauses(k);
 }
 
 static void store_ready(void *ctx, uint32_t events)
@@ -129,8 +167,9 @@ static void send_stats(struct keeper *k)
     struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
     struct writer w = writer_to(&room);
     metrics_write(&w, &m);
-    tell_net(
-        k, &(struct pipe_record){.op = PIPE_STATS, .bytes = buf_bytes(&room)});
+    for (size_t i = 0; i < k->peer_count; i++)
+        tell(&k->peers[i], &(struct pipe_record){.op = PIPE_STATS,
+                                                 .bytes = buf_bytes(&room)});
 }
 
 static void ticked(void *ctx)
@@ -142,88 +181,110 @@ static void ticked(void *ctx)
         finish(k, ERR_NOMEM, "out of memory for a timer");
 }
 
-static void on_open(struct keeper *k, const struct pipe_record *r)
+static void on_open(struct peer *l, const struct pipe_record *r)
 {
+    struct keeper *k = l->keeper;
     struct reader in = reader_of(r->bytes);
     uint64_t remote = reader_u64(&in);
     struct bytes exporter =
         reader_raw(&in, reader_more(&in) ? CORE_EXPORTER_SIZE : 0);
     enum err err = reader_finish(&in);
     if (err == OK)
-        err = core_open(k->core, r->conn, exporter, remote);
-    if (err != OK) {
+        err = core_open(k->core, number_of(l, r->conn), exporter, remote);
+    if (err == ERR_MALFORMED || err == ERR_EXISTS) {
+        nonsense(k);
+    } else if (err != OK) {
         const struct pipe_record end = {.op = PIPE_END, .conn = r->conn};
         log_debug("store: connection refused err=%s", err_text(err));
-        tell_net(k, &end);
+        tell(l, &end);
     }
 }
 
-static void on_close(struct keeper *k, const struct pipe_record *r)
+static void on_close(struct peer *l, const struct pipe_record *r)
 {
+    struct keeper *k = l->keeper;
     const struct pipe_record closed = {.op = PIPE_CLOSED, .conn = r->conn};
-    core_close(k->core, r->conn);
+    core_close(k->core, number_of(l, r->conn));
     /* What the core still has for this number must leave before the number
      * can be given to someone else. */
     hand_over(k);
-    tell_net(k, &closed);
+    tell(l, &closed);
 }
 
-static void on_message(struct keeper *k, const struct pipe_record *r)
+static void on_message(struct peer *l, const struct pipe_record *r)
 {
-    core_message(k->core, r->conn, r->kind, r->id, r->bytes, clock_wall_ms());
+    struct keeper *k = l->keeper;
+    uint32_t number = number_of(l, r->conn);
+    core_message(k->core, number, r->kind, r->id, r->bytes, clock_wall_ms());
     /* A client that sends much at once ends the group early. */
-    if (core_is_full(k->core, r->conn))
+    if (core_is_full(k->core, number))
         flush(k);
+}
+
+static void on_bye(struct peer *l)
+{
+    struct keeper *k = l->keeper;
+    flush(k);
+    l->left = true;
+    if (++k->left_count == k->peer_count)
+        finish(k, OK, "");
+    else
+        keeper_drain(k); /* one was asked to end: that ends all */
 }
 
 static void on_record(void *ctx, const struct pipe_record *r)
 {
-    struct keeper *k = ctx;
+    struct peer *l = ctx;
+    struct keeper *k = l->keeper;
     k->dirty = true;
+    if (r->conn > NUMBER_MASK || l->left) {
+        nonsense(k);
+        return;
+    }
     switch (r->op) {
     case PIPE_OPEN:
-        on_open(k, r);
+        on_open(l, r);
         break;
     case PIPE_MESSAGE:
-        on_message(k, r);
+        on_message(l, r);
         break;
     case PIPE_SLOW:
-        core_slow(k->core, r->conn);
+        core_slow(k->core, number_of(l, r->conn));
         break;
     case PIPE_CLOSE:
-        on_close(k, r);
+        on_close(l, r);
         break;
     case PIPE_BYE:
-        flush(k);
-        finish(k, OK, "");
+        on_bye(l);
         break;
     default:
-        finish(k, ERR_MALFORMED, "the network process sent nonsense");
+        nonsense(k);
     }
 }
 
 static void on_drained(void *ctx)
 {
-    struct keeper *k = ctx;
-    k->out_full = false;
-    set_pause(k);
+    struct peer *l = ctx;
+    l->full = false;
+    set_pauses(l->keeper);
 }
 
 static void on_ended(void *ctx, enum err err)
 {
-    finish(ctx, err == OK ? ERR_IO : err, "the network process is gone");
+    struct peer *l = ctx;
+    if (!l->left)
+        finish(l->keeper, err == OK ? ERR_IO : err,
+               "a network process is gone");
 }
 
 static const struct pipe_user pipe_user = {on_record, on_drained, on_ended};
 
-enum err keeper_create(struct loop *loop, int pipe, struct core *core,
-                       struct store store, struct keeper **out_keeper)
+enum err keeper_create(struct loop *loop, struct core *core, struct store store,
+                       struct keeper **out_keeper)
 {
     CLEANUP(keeper_free) struct keeper *k = mem_alloc(sizeof *k);
-    if (k == NULL) {
-        (void)close(pipe);
+    if (k == NULL)
         return ERR_NOMEM;
-    }
     *k = (struct keeper){
         .loop = loop,
         .core = core,
@@ -231,14 +292,23 @@ enum err keeper_create(struct loop *loop, int pipe, struct core *core,
         .hook = {.run = end_round, .ctx = k},
         .ready = {.fd = store.fd, .ready = store_ready, .ctx = k},
         .tick = {.fire = ticked, .ctx = k}};
-    /* Before the pipe's: answers leave in the round that made them. */
+    /* Before the pipes': answers leave in the round that made them. */
     loop_hook_add(loop, &k->hook);
-    TRY(pipe_create(loop, pipe, &pipe_user, k, &k->pipe));
     if (store.fd >= 0)
         TRY(loop_watch(loop, &k->ready, EPOLLIN));
     TRY(loop_timer_set(loop, &k->tick, TICK_MS));
     *out_keeper = k;
     k = NULL; /* handed over */
+    return OK;
+}
+
+enum err keeper_add(struct keeper *keeper, int pipe)
+{
+    struct peer *l = &keeper->peers[keeper->peer_count];
+    assert(keeper->peer_count < KEEPER_NETS_MAX);
+    *l = (struct peer){.keeper = keeper};
+    TRY(pipe_create(keeper->loop, pipe, &pipe_user, l, &l->pipe));
+    keeper->peer_count++;
     return OK;
 }
 
@@ -250,22 +320,15 @@ void keeper_free(struct keeper **keeper)
     loop_timer_cancel(k->loop, &k->tick);
     loop_unwatch(k->loop, &k->ready);
     loop_hook_remove(k->loop, &k->hook);
-    pipe_free(&k->pipe);
+    for (size_t i = 0; i < k->peer_count; i++)
+        pipe_free(&k->peers[i].pipe);
     mem_free(k, sizeof *k);
     *keeper = NULL;
 }
 
-void keeper_start(struct keeper *keeper)
-{
-    const struct pipe_record r = {.op = PIPE_START};
-    tell_net(keeper, &r);
-}
+void keeper_start(struct keeper *keeper) { tell_all(keeper, PIPE_START); }
 
-void keeper_drain(struct keeper *keeper)
-{
-    const struct pipe_record r = {.op = PIPE_DRAIN};
-    tell_net(keeper, &r);
-}
+void keeper_drain(struct keeper *keeper) { tell_all(keeper, PIPE_DRAIN); }
 
 enum err keeper_renew(struct keeper *keeper, struct bytes cert_pem,
                       struct bytes key_pem)
@@ -278,7 +341,9 @@ enum err keeper_renew(struct keeper *keeper, struct bytes cert_pem,
     writer_vec(&w, key_pem);
     TRY(writer_finish(&w));
     const struct pipe_record r = {.op = PIPE_TLS, .bytes = buf_bytes(&both)};
-    return pipe_put(keeper->pipe, &r);
+    for (size_t i = 0; i < keeper->peer_count; i++)
+        TRY(pipe_put(keeper->peers[i].pipe, &r));
+    return OK;
 }
 
 enum err keeper_result(const struct keeper *keeper, struct problem *p)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other side of net's pipe: hands messages to the core, and its answers
- * back. All that arrived in one round of the loop, while the last group was
- * being made durable, is one group of the store.
+ * The other side of the pipes of the net processes: hands messages to the core,
+ * and its answers back. All that arrived in one round of the loop, while the
+ * last group was being made durable, is one group of the store.
+ *
+ * Net is not trusted: a process of it that breaks the format or a connection's
+ * order of life is the end of the server, and can do no more than its clients.
  */
 #pragma once
 
@@ -13,11 +16,17 @@
 
 struct keeper;
 
-/* Takes `pipe`, on failure too; borrows the core and its store. Stops the loop
- * when net has said goodbye, or is gone. */
-MUST_USE enum err keeper_create(struct loop *loop, int pipe, struct core *core,
+#define KEEPER_NETS_MAX 64U
+
+/* Borrows the core and its store. Stops the loop when every net process has
+ * said goodbye, or one is gone without. */
+MUST_USE enum err keeper_create(struct loop *loop, struct core *core,
                                 struct store store, struct keeper **out_keeper);
 void keeper_free(struct keeper **keeper);
+
+/* Adds a net process by its pipe, which it takes, on failure too. At most
+ * KEEPER_NETS_MAX, before keeper_start. */
+MUST_USE enum err keeper_add(struct keeper *keeper, int pipe);
 
 /* Tells net to accept connections; to let answers out and end. */
 void keeper_start(struct keeper *keeper);

@@ -19,11 +19,20 @@
 #define SEEN_MAX   512
 
 struct seen {
+    unsigned net;
     uint8_t op;
     uint32_t conn;
     uint32_t id;
     uint16_t method;
     uint8_t status;
+};
+
+#define NETS_MAX 2
+
+/* One end of a pipe, which the test plays. */
+struct end {
+    struct world *world;
+    struct pipe *pipe;
 };
 
 struct world {
@@ -35,7 +44,8 @@ struct world {
     struct store store;
     struct core *core;
     struct keeper *keeper;
-    struct pipe *net;
+    struct end nets[NETS_MAX];
+    unsigned net; /* who puts */
     struct seen seen[SEEN_MAX];
     size_t count;
     struct metrics metrics;
@@ -44,7 +54,8 @@ struct world {
 
 static void on_record(void *ctx, const struct pipe_record *r)
 {
-    struct world *w = ctx;
+    const struct end *end = ctx;
+    struct world *w = end->world;
     struct reader in = reader_of(r->bytes);
     if (r->op == PIPE_STATS) { /* comes by the clock */
         struct reader numbers = reader_of(r->bytes);
@@ -55,7 +66,10 @@ static void on_record(void *ctx, const struct pipe_record *r)
     if (w->count == SEEN_MAX)
         return;
     struct seen *s = &w->seen[w->count++];
-    *s = (struct seen){.op = r->op, .conn = r->conn, .id = r->id};
+    *s = (struct seen){.net = (unsigned)(end - w->nets),
+                       .op = r->op,
+                       .conn = r->conn,
+                       .id = r->id};
     s->method = reader_u16(&in);
     s->status = reader_u8(&in);
 }
@@ -71,7 +85,8 @@ static const struct pipe_user user = {on_record, NULL, on_ended};
 static void world_clear(struct world *w)
 {
     keeper_free(&w->keeper);
-    pipe_free(&w->net);
+    for (size_t i = 0; i < NETS_MAX; i++)
+        pipe_free(&w->nets[i].pipe);
     core_free(&w->core);
     store_sqlite_close(&w->sqlite);
     crypto_free(&w->crypto);
@@ -79,10 +94,24 @@ static void world_clear(struct world *w)
     loop_free(&w->loop);
 }
 
+static enum err add_net(struct world *w, unsigned i)
+{
+    int fds[2];
+    struct end *end = &w->nets[i];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0)
+        return ERR_IO;
+    end->world = w;
+    enum err err = pipe_create(w->loop, fds[0], &user, end, &end->pipe);
+    if (err != OK) {
+        (void)close(fds[1]);
+        return err;
+    }
+    return keeper_add(w->keeper, fds[1]);
+}
+
 static enum err world_start(struct world *w, size_t connections_max)
 {
     const struct store_sqlite_config memory = {0};
-    int fds[2];
     w->random = entropy_system();
     TRY(loop_create(&w->loop, NULL));
     TRY(crypto_create(&w->crypto));
@@ -96,14 +125,8 @@ static enum err world_start(struct world *w, size_t connections_max)
         .server_key = &w->key,
         .config = {.connections_max = connections_max}};
     TRY(core_create(&parts, &w->core));
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) != 0)
-        return ERR_IO;
-    enum err err = pipe_create(w->loop, fds[0], &user, w, &w->net);
-    if (err != OK) {
-        (void)close(fds[1]);
-        return err;
-    }
-    return keeper_create(w->loop, fds[1], w->core, w->store, &w->keeper);
+    TRY(keeper_create(w->loop, w->core, w->store, &w->keeper));
+    return add_net(w, 0);
 }
 
 static bool until(struct world *w, size_t want)
@@ -118,14 +141,16 @@ static bool until(struct world *w, size_t want)
 static enum err put_open(struct world *w, uint32_t conn)
 {
     static const uint8_t bytes[CORE_EXPORTER_SIZE + 8];
-    return pipe_put(w->net, &(struct pipe_record){.op = PIPE_OPEN,
-                                                  .conn = conn,
-                                                  .bytes = BYTES_ARRAY(bytes)});
+    return pipe_put(w->nets[w->net].pipe,
+                    &(struct pipe_record){.op = PIPE_OPEN,
+                                          .conn = conn,
+                                          .bytes = BYTES_ARRAY(bytes)});
 }
 
 static enum err put_op(struct world *w, uint8_t op, uint32_t conn)
 {
-    return pipe_put(w->net, &(struct pipe_record){.op = op, .conn = conn});
+    return pipe_put(w->nets[w->net].pipe,
+                    &(struct pipe_record){.op = op, .conn = conn});
 }
 
 static enum err put_request(struct world *w, uint32_t conn, uint32_t id,
@@ -133,11 +158,12 @@ static enum err put_request(struct world *w, uint32_t conn, uint32_t id,
 {
     CLEANUP(buf_clear) struct buf bytes = buf_new(1000);
     TRY(request_write(&bytes, q));
-    return pipe_put(w->net, &(struct pipe_record){.op = PIPE_MESSAGE,
-                                                  .conn = conn,
-                                                  .kind = FRAME_REQUEST,
-                                                  .id = id,
-                                                  .bytes = buf_bytes(&bytes)});
+    return pipe_put(w->nets[w->net].pipe,
+                    &(struct pipe_record){.op = PIPE_MESSAGE,
+                                          .conn = conn,
+                                          .kind = FRAME_REQUEST,
+                                          .id = id,
+                                          .bytes = buf_bytes(&bytes)});
 }
 
 static const uint8_t nonce[NONCE_SIZE] = {1};
@@ -228,10 +254,11 @@ static void a_breach_of_protocol_ends_the_connection(void)
     CLEANUP(world_clear) struct world w = {0};
     CHECK_UINT(world_start(&w, 0), OK);
     CHECK_UINT(put_open(&w, 1), OK);
-    CHECK_UINT(pipe_put(w.net, &(struct pipe_record){.op = PIPE_MESSAGE,
-                                                     .conn = 1,
-                                                     .kind = FRAME_EVENT,
-                                                     .bytes = LIT("\x00\x01")}),
+    CHECK_UINT(pipe_put(w.nets[0].pipe,
+                        &(struct pipe_record){.op = PIPE_MESSAGE,
+                                              .conn = 1,
+                                              .kind = FRAME_EVENT,
+                                              .bytes = LIT("\x00\x01")}),
                OK);
     CHECK(until(&w, 1));
     CHECK_UINT(w.seen[w.count - 1].op, PIPE_END);
@@ -254,10 +281,58 @@ static void an_end_without_goodbye_is_an_error(void)
     CLEANUP(world_clear) struct world w = {0};
     struct problem p = {0};
     CHECK_UINT(world_start(&w, 0), OK);
-    pipe_free(&w.net);
+    pipe_free(&w.nets[0].pipe);
     CHECK_UINT(loop_run(w.loop), OK);
     CHECK_UINT(keeper_result(w.keeper, &p), ERR_IO);
     CHECK(strstr(p.detail, "network process") != NULL);
+}
+
+/* Each has its own numbers; the store ends when both have. */
+static void two_net_processes_are_kept_apart(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(world_start(&w, 0), OK);
+    CHECK_UINT(add_net(&w, 1), OK);
+    for (w.net = 0; w.net < NETS_MAX; w.net++) {
+        CHECK_UINT(put_open(&w, 7), OK);
+        CHECK_UINT(put_request(&w, 7, 10 + w.net, &hello), OK);
+    }
+    CHECK(until(&w, 2));
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_UINT(w.seen[i].conn, 7);
+        CHECK_UINT(w.seen[i].id, 10 + w.seen[i].net);
+    }
+    CHECK(w.seen[0].net != w.seen[1].net);
+    w.net = 0;
+    CHECK_UINT(put_op(&w, PIPE_CLOSE, 7), OK);
+    CHECK_UINT(put_op(&w, PIPE_BYE, 0), OK);
+    CHECK(until(&w, 3));
+    CHECK_UINT(w.seen[2].net, 0);
+    CHECK_UINT(w.seen[2].op, PIPE_CLOSED);
+    CHECK(until(&w, 4)); /* the other is asked to end as well */
+    CHECK_UINT(w.seen[3].net, 1);
+    CHECK_UINT(w.seen[3].op, PIPE_DRAIN);
+    pipe_free(&w.nets[0].pipe);
+    w.net = 1; /* has something to do yet */
+    CHECK_UINT(put_request(&w, 7, 99, &lookup), OK);
+    CHECK(until(&w, 5));
+    CHECK_UINT(w.seen[4].id, 99);
+    CHECK_UINT(put_op(&w, PIPE_BYE, 0), OK);
+    CHECK_UINT(loop_run(w.loop), OK);
+    CHECK_UINT(keeper_result(w.keeper, NULL), OK);
+}
+
+static void a_number_given_twice_or_too_large_ends_the_store(void)
+{
+    const uint32_t numbers[] = {5, 1U << 16};
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        CLEANUP(world_clear) struct world w = {0};
+        CHECK_UINT(world_start(&w, 0), OK);
+        CHECK_UINT(put_open(&w, 5), OK);
+        CHECK_UINT(put_open(&w, numbers[i]), OK);
+        CHECK_UINT(loop_run(w.loop), OK);
+        CHECK_UINT(keeper_result(w.keeper, NULL), ERR_MALFORMED);
+    }
 }
 
 static void nonsense_from_net_ends_the_store(void)
@@ -280,7 +355,7 @@ static void tells_net_once_a_second_how_it_goes(void)
     const struct pipe_record open = {
         .op = PIPE_OPEN, .conn = 3, .bytes = BYTES_ARRAY(remote)};
     CHECK_UINT(world_start(&w, 0), OK);
-    CHECK_UINT(pipe_put(w.net, &open), OK);
+    CHECK_UINT(pipe_put(w.nets[0].pipe, &open), OK);
     CHECK_UINT(put_request(&w, 3, 1, &hello), OK);
     CHECK(until(&w, 1));
     CHECK_UINT(w.seen[0].status, STATUS_OK);
@@ -302,6 +377,8 @@ static const struct test tests[] = {
     TEST(a_breach_of_protocol_ends_the_connection),
     TEST(draining_is_passed_on_and_goodbye_ends),
     TEST(an_end_without_goodbye_is_an_error),
+    TEST(two_net_processes_are_kept_apart),
+    TEST(a_number_given_twice_or_too_large_ends_the_store),
     TEST(nonsense_from_net_ends_the_store),
 };
 TEST_MAIN(tests)

@@ -129,7 +129,7 @@ static void pump(struct world *w, unsigned ms)
 
 static enum err listen_at(int *out_fd, struct net_name *out_name)
 {
-    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, out_fd, NULL));
+    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, 1, out_fd, NULL));
     return net_local(*out_fd, out_name);
 }
 

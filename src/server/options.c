@@ -2,6 +2,7 @@
 #include "server/options.h"
 
 #include "proto/derive.h"
+#include "server/keeper.h"
 #include "sys/files.h"
 
 static enum err parse_level(const char *text, void *field, struct problem *p)
@@ -25,6 +26,18 @@ static enum err parse_pow_bits(const char *text, void *field, struct problem *p)
     return OK;
 }
 
+static enum err parse_processes(const char *text, void *field,
+                                struct problem *p)
+{
+    unsigned count = 0;
+    if (setting_number(text, &count, NULL) != OK || count > KEEPER_NETS_MAX)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "\"%.40s\" is no number from 0 to %u", text,
+                           KEEPER_NETS_MAX);
+    *(unsigned *)field = count;
+    return OK;
+}
+
 static const struct setting table[] = {
     {"data", "DIR", NULL, "the data folder; made when it is not there",
      setting_text, offsetof(struct options, data)},
@@ -39,6 +52,9 @@ static const struct setting table[] = {
      offsetof(struct options, cert)},
     {"key", "FILE", NULL, "its private key, PEM", setting_text,
      offsetof(struct options, key)},
+    {"net-processes", "N", "0",
+     "processes for the network; 0: one for each core, at most 8",
+     parse_processes, offsetof(struct options, net_processes)},
     {"open-registration", NULL, NULL, "accounts need no invite", setting_flag,
      offsetof(struct options, open_registration)},
     {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 26",

@@ -20,6 +20,7 @@ struct options {
     const char *port_file;
     enum log_level log_level;
     unsigned pow_bits;
+    unsigned net_processes; /* 0: one for each core */
     bool open_registration;
     bool no_limits;
 

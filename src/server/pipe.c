@@ -240,8 +240,12 @@ static void flush(struct pipe *p)
             p->write_wanted = true;
             break;
         }
+        if (n < 0 && errno == EPIPE) { /* the end comes after its last words */
+            queue_clear(&p->out);
+            break;
+        }
         if (n < 0) {
-            end(p, errno == EPIPE ? OK : ERR_IO);
+            end(p, ERR_IO);
             return;
         }
         queue_drop(&p->out, (size_t)n);

@@ -166,6 +166,23 @@ static void says_that_the_other_side_is_gone(void)
     CHECK_UINT(w.a.ended, 1);
 }
 
+/* Also when we have just found out that we cannot tell it anything more. */
+static void hears_what_was_said_before_the_end(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    const struct pipe_record r = {.op = PIPE_BYE};
+    CHECK_UINT(world_start(&w, NULL), OK);
+    CHECK_UINT(pipe_put(w.b.pipe, &r), OK);
+    pipe_pause(w.a.pipe, true);
+    CHECK_UINT(loop_round(w.loop, 0), OK); /* b's word leaves */
+    pipe_free(&w.b.pipe);
+    pipe_pause(w.a.pipe, false);
+    CHECK_UINT(pipe_put(w.a.pipe, &r), OK);
+    CHECK(until(&w, &w.a.ended, 1));
+    CHECK_UINT(w.a.records, 1);
+    CHECK_UINT(w.a.err, OK);
+}
+
 static void notices_the_end_while_paused(void)
 {
     CLEANUP(world_clear) struct world w = {0};
@@ -221,6 +238,7 @@ static const struct test tests[] = {
     TEST(carries_records_of_all_sizes_both_ways),
     TEST(a_paused_side_gets_nothing_and_loses_nothing),
     TEST(says_that_the_other_side_is_gone),
+    TEST(hears_what_was_said_before_the_end),
     TEST(notices_the_end_while_paused),
     TEST(refuses_broken_records),
     TEST(survives_each_allocation_failure),

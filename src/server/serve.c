@@ -22,26 +22,40 @@
 #define NET_OK          0
 #define NET_FAILED      1
 #define NET_END_WAIT_MS (NET_DRAIN_MS + NET_END_MS + 1000U)
+#define GONE_WAIT_MS    50 /* from the end of its pipe to that of the process */
 #define SIGNAL_STATUS   128 /* of process_wait */
 #define SPARE_FDS       64U /* beside the clients' sockets */
+#define AUTO_MAX        8   /* network processes, unless more are asked for */
 
-/* ---- The network process ---- */
+/* ---- The network processes ---- */
 
-struct net_start {
+/* What a start needs until the processes have parted. */
+struct start {
     struct tls_context *tls;
-    int listeners[WEB_DOORS_]; /* 0: none */
     struct file_lock lock;
+    int doors[KEEPER_NETS_MAX][WEB_DOORS_]; /* 0: taken, or not there */
+    struct child nets[KEEPER_NETS_MAX];
+    size_t count;
+    size_t next; /* the one that begins */
 };
 
-static void net_start_clear(struct net_start *s)
+static void close_doors(struct start *s, size_t process)
+{
+    for (size_t i = 0; i < WEB_DOORS_; i++) {
+        if (s->doors[process][i] > 0)
+            (void)close(s->doors[process][i]);
+        s->doors[process][i] = 0;
+    }
+}
+
+static void start_clear(struct start *s)
 {
     tls_context_free(&s->tls);
-    for (size_t i = 0; i < WEB_DOORS_; i++) {
-        if (s->listeners[i] > 0)
-            (void)close(s->listeners[i]);
-        s->listeners[i] = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        close_doors(s, i);
+        process_end(&s->nets[i]);
     }
-    file_lock_release(&s->lock);
+    file_lock_release(&s->lock); /* last: now another server may begin */
 }
 
 /* Memory that one round needed is there for the next: giving it back to the
@@ -54,6 +68,15 @@ static void keep_memory(void)
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 26);
     (void)mallopt(M_TOP_PAD, 1 << 20);
     /* NOLINTEND(concurrency-mt-unsafe) */
+}
+
+/* The store process needs none of it; a listener that nobody reads from would
+ * take connections. */
+static void forget_network(struct start *s)
+{
+    tls_context_free(&s->tls);
+    for (size_t i = 0; i < s->count; i++)
+        close_doors(s, i);
 }
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, 0};
@@ -75,18 +98,19 @@ static size_t clients_max(void)
                                          : NET_CLIENTS_MAX;
 }
 
-static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
+static enum err serve_net(struct start *start, int pipe, struct problem *p)
 {
     CLEANUP(loop_free) struct loop *loop = NULL;
     CLEANUP(net_free) struct net *net = NULL;
+    int *doors = start->doors[start->next];
     TRY(loop_create(&loop, p));
     const struct net_config config = {.tls = start->tls,
-                                      .listener = start->listeners[WEB_PUBLIC],
-                                      .proxy = start->listeners[WEB_PROXY],
-                                      .admin = start->listeners[WEB_ADMIN],
+                                      .listener = doors[WEB_PUBLIC],
+                                      .proxy = doors[WEB_PROXY],
+                                      .admin = doors[WEB_ADMIN],
                                       .pipe = pipe,
                                       .clients_max = clients_max()};
-    memset(start->listeners, 0, sizeof start->listeners); /* taken */
+    memset(doors, 0, sizeof start->doors[0]); /* taken */
     TRY(net_create(loop, &config, &net, p));
     TRY(loop_signals(loop, signals, net_signal, net, p));
     TRY(sandbox_enter(&(struct sandbox){.kind = SANDBOX_NET}, p));
@@ -94,11 +118,23 @@ static enum err serve_net(struct net_start *start, int pipe, struct problem *p)
     return net_result(net, p);
 }
 
+/* Keeps nothing of what the store and the other processes have. */
+static void keep_own(struct start *s)
+{
+    file_lock_release(&s->lock);
+    for (size_t i = 0; i < s->count; i++) {
+        if (i != s->next)
+            close_doors(s, i);
+        if (i < s->next)
+            process_forget(&s->nets[i]);
+    }
+}
+
 static int net_main(void *ctx, int pipe)
 {
-    struct net_start *start = ctx;
+    struct start *start = ctx;
     struct problem p = {0};
-    file_lock_release(&start->lock); /* the store process keeps its own */
+    keep_own(start);
     keep_memory();
     enum err err = serve_net(start, pipe, &p);
     if (err != OK)
@@ -158,15 +194,25 @@ struct run {
     const struct options *options;
     struct net_name addresses[WEB_DOORS_]; /* no host: none */
     struct buf cert;
-    bool is_new; /* nothing was ever stored */
-    struct child net;
+    bool is_new;           /* nothing was ever stored */
     struct keeper *keeper; /* borrowed */
 };
 
-static void run_clear(struct run *r)
+static void run_clear(struct run *r) { buf_clear(&r->cert); }
+
+static enum err reach_nets(struct keeper *keeper, struct start *start,
+                           struct problem *p)
 {
-    buf_clear(&r->cert);
-    process_end(&r->net);
+    for (size_t i = 0; i < start->count; i++) {
+        int pipe = start->nets[i].socket;
+        start->nets[i].socket = -1; /* taken */
+        enum err err = keeper_add(keeper, pipe);
+        if (err != OK)
+            return problem_set(p, err, PROBLEM_SYSTEM,
+                               "cannot reach the network process: %s",
+                               err_text(err));
+    }
+    return OK;
 }
 
 /* Reads certificate and key again. Nothing changes unless they are good. */
@@ -229,12 +275,17 @@ static void add_folders(struct folders *f, const char *path)
     add_folder(f, real);
 }
 
-static enum err enter_sandbox(const struct run *run, struct problem *p)
+static enum err enter_sandbox(const struct run *run, const struct start *start,
+                              struct problem *p)
 {
+    pid_t pids[KEEPER_NETS_MAX];
     struct folders f = {0};
     struct sandbox sandbox = {.kind = SANDBOX_STORE,
                               .folder = run->options->data,
-                              .child = run->net.pid};
+                              .children = pids,
+                              .child_count = start->count};
+    for (size_t i = 0; i < start->count; i++)
+        pids[i] = start->nets[i].pid;
     add_folders(&f, run->options->cert);
     add_folders(&f, run->options->key);
     for (size_t i = 0; i < f.count; i++)
@@ -242,19 +293,20 @@ static enum err enter_sandbox(const struct run *run, struct problem *p)
     return sandbox_enter(&sandbox, p);
 }
 
-static enum err serve_store(struct run *run, struct problem *p)
+static enum err serve_store(struct run *run, struct start *start,
+                            struct problem *p)
 {
     CLEANUP(server_close) struct server s = {0};
     CLEANUP(loop_free) struct loop *loop = NULL;
     CLEANUP(keeper_free) struct keeper *keeper = NULL;
     TRY(server_open(run->options, !run->is_new, &s, p));
     TRY(loop_create(&loop, p));
-    int pipe = run->net.socket;
-    run->net.socket = -1; /* taken */
-    enum err err = keeper_create(loop, pipe, s.core, s.store, &keeper);
+    enum err err = keeper_create(loop, s.core, s.store, &keeper);
     if (err != OK)
-        return problem_set(p, err, PROBLEM_SYSTEM, "cannot reach net: %s",
+        return problem_set(p, err, PROBLEM_SYSTEM,
+                           "cannot serve the network processes: %s",
                            err_text(err));
+    TRY(reach_nets(keeper, start, p));
     run->keeper = keeper;
     TRY(loop_signals(loop, signals, store_signal, run, p));
     TRY(print_fingerprints(&s, buf_bytes(&run->cert), p));
@@ -262,16 +314,16 @@ static enum err serve_store(struct run *run, struct problem *p)
         TRY(server_print_invite(&s, p));
     keeper_start(keeper);
     TRY(print_addresses(run->options, run->addresses, p));
-    TRY(enter_sandbox(run, p));
+    TRY(enter_sandbox(run, start, p));
     TRY(loop_run(loop));
     return keeper_result(keeper, p);
 }
 
 /* Net has said goodbye, or has died: in both cases it is about to be gone. */
-static enum err reap_net(struct run *run, struct problem *p)
+static enum err reap(struct child *net, struct problem *p)
 {
     int status = 0;
-    if (process_wait(&run->net, (int)NET_END_WAIT_MS, &status) != OK)
+    if (process_wait(net, (int)NET_END_WAIT_MS, &status) != OK)
         return problem_set(p, ERR_IO, PROBLEM_SYSTEM,
                            "the network process does not end");
     if (status == SIGNAL_STATUS + SIGSYS)
@@ -283,7 +335,23 @@ static enum err reap_net(struct run *run, struct problem *p)
     return OK;
 }
 
-static enum err load_tls(const struct options *o, struct net_start *start,
+/* After an error one process is gone, for its own reason; the others end with
+ * the store. */
+static enum err reap_nets(struct start *start, enum err err, struct problem *p)
+{
+    for (size_t i = 0; i < start->count; i++) {
+        struct problem own = {0};
+        if (err != OK && !process_has_ended(&start->nets[i], GONE_WAIT_MS))
+            continue;
+        if (reap(&start->nets[i], &own) == OK)
+            continue;
+        *p = own;
+        err = ERR_IO;
+    }
+    return err;
+}
+
+static enum err load_tls(const struct options *o, struct start *start,
                          struct run *run, struct problem *p)
 {
     CLEANUP(buf_clear) struct buf key = buf_new(TLS_PEM_MAX);
@@ -304,23 +372,36 @@ static enum err parse_addresses(const struct options *o, struct run *run,
     return OK;
 }
 
-static enum err open_doors(struct net_start *start, struct run *run,
+/* The operator's questions are answered by one process. */
+static enum err open_doors(struct start *start, struct run *run,
                            struct problem *p)
 {
     for (size_t i = 0; i < WEB_DOORS_; i++) {
         struct net_name *name = &run->addresses[i];
+        int fds[KEEPER_NETS_MAX];
+        size_t count = i == WEB_ADMIN ? 1 : start->count;
         if (name->host[0] == '\0')
             continue;
-        TRY(net_listen(name, &start->listeners[i], p));
-        enum err err = net_local(start->listeners[i], name);
+        TRY(net_listen(name, count, fds, p));
+        for (size_t k = 0; k < count; k++)
+            start->doors[k][i] = fds[k];
+        enum err err = net_local(fds[0], name);
         if (err != OK)
             return problem_set(p, err, PROBLEM_SYSTEM, "cannot see the port");
     }
     return OK;
 }
 
+static size_t processes(const struct options *o)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (o->net_processes > 0)
+        return o->net_processes;
+    return cores < 1 ? 1 : cores < AUTO_MAX ? (size_t)cores : AUTO_MAX;
+}
+
 /* Everything that can be refused is tried before the processes part. */
-static enum err prepare(const struct options *o, struct net_start *start,
+static enum err prepare(const struct options *o, struct start *start,
                         struct run *run, struct problem *p)
 {
     char path[FILE_PATH_MAX];
@@ -331,21 +412,20 @@ static enum err prepare(const struct options *o, struct net_start *start,
     TRY(file_path(o->data, "blobs", path, p));
     run->is_new = !file_exists(path);
     TRY(load_tls(o, start, run, p));
+    start->count = processes(o);
     return open_doors(start, run, p);
 }
 
 enum err serve(const struct options *o, struct problem *p)
 {
-    CLEANUP(net_start_clear) struct net_start start = {0};
+    CLEANUP(start_clear) struct start start = {0};
     CLEANUP(run_clear)
     struct run run = {.options = o, .cert = buf_new(TLS_PEM_MAX)};
-    CLEANUP(file_lock_release) struct file_lock lock = {0};
     TRY(prepare(o, &start, &run, p));
-    TRY(process_spawn(net_main, &start, &run.net, p));
-    lock = start.lock; /* net has its own copies; this process needs no more */
-    start.lock = (struct file_lock){0};
-    net_start_clear(&start);
+    for (start.next = 0; start.next < start.count; start.next++)
+        TRY(process_spawn(net_main, &start, &start.nets[start.next], p));
+    forget_network(&start);
     keep_memory();
-    TRY(serve_store(&run, p));
-    return reap_net(&run, p);
+    enum err err = serve_store(&run, &start, p);
+    return reap_nets(&start, err, p);
 }

@@ -180,23 +180,50 @@ static enum err listen_address(const struct net_name *name,
     return OK;
 }
 
-enum err net_listen(const struct net_name *name, int *out_fd, struct problem *p)
+/* The first one takes the port for itself, so that no other program has it
+ * already; then it is shared with the following. */
+static enum err listener_bind(struct sockaddr_in6 *address, bool first,
+                              int *out_fd)
 {
-    char text[NET_NAME_TEXT];
-    struct sockaddr_in6 address;
-    net_name_text(name, text);
-    TRY(listen_address(name, &address, p));
     CLEANUP(fd_close) int fd = socket_new();
-    if (fd < 0)
-        return problem_system(p, "cannot make a socket");
+    socklen_t len = sizeof *address;
     int on = 1;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(fd, BACKLOG) != 0)
-        return problem_system(p, "cannot listen on %.100s", text);
+    if (fd < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        (!first &&
+         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) ||
+        bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
+        (first &&
+         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) ||
+        getsockname(fd, (struct sockaddr *)address, &len) != 0)
+        return ERR_IO;
     *out_fd = fd;
     fd = -1; /* handed over */
     return OK;
+}
+
+enum err net_listen(const struct net_name *name, size_t count, int *out_fds,
+                    struct problem *p)
+{
+    char text[NET_NAME_TEXT];
+    struct sockaddr_in6 address;
+    size_t made = 0;
+    enum err err = OK;
+    net_name_text(name, text);
+    TRY(listen_address(name, &address, p));
+    while (err == OK && made < count) {
+        err = listener_bind(&address, made == 0, &out_fds[made]);
+        made += err == OK;
+    }
+    for (size_t i = 0; err == OK && i < count; i++)
+        if (listen(out_fds[i], BACKLOG) != 0)
+            err = ERR_IO;
+    if (err == OK)
+        return OK;
+    err = problem_system(p, "cannot listen on %.100s", text);
+    while (made > 0)
+        fd_close(&out_fds[--made]);
+    return err;
 }
 
 enum err net_accept(int listener, int *out_fd)

@@ -36,10 +36,11 @@ MUST_USE enum err net_resolve(const struct net_name *name,
                               struct net_addresses *out_addresses,
                               struct problem *p);
 
-/* Listens on the first address of `name`; "*" and "::" mean all addresses of
- * both families. */
-MUST_USE enum err net_listen(const struct net_name *name, int *out_fd,
-                             struct problem *p);
+/* Listens on the first address of `name`, with `count` sockets among which the
+ * system spreads the connections; "*" and "::" mean all addresses of both
+ * families. On failure there is none. */
+MUST_USE enum err net_listen(const struct net_name *name, size_t count,
+                             int *out_fds, struct problem *p);
 
 /* The address that a socket is bound to. */
 MUST_USE enum err net_local(int fd, struct net_name *out_name);

@@ -54,7 +54,7 @@ static void connects_over_both_families(void)
 {
     const char *const hosts[] = {"127.0.0.1", "::1", "localhost"};
     int listener = -1;
-    CHECK_UINT(net_listen(&(struct net_name){.host = "*"}, &listener, NULL),
+    CHECK_UINT(net_listen(&(struct net_name){.host = "*"}, 1, &listener, NULL),
                OK);
     struct net_name local = {0};
     CHECK_UINT(net_local(listener, &local), OK);
@@ -85,12 +85,48 @@ static void says_that_a_port_is_in_use(void)
     int second = -1;
     struct net_name name = {.host = "127.0.0.1"};
     struct problem p = {0};
-    CHECK_UINT(net_listen(&name, &first, &p), OK);
+    CHECK_UINT(net_listen(&name, 1, &first, &p), OK);
     CHECK_UINT(net_local(first, &name), OK);
     CHECK(strcmp(name.host, "127.0.0.1") == 0);
-    CHECK_UINT(net_listen(&name, &second, &p), ERR_IO);
+    CHECK_UINT(net_listen(&name, 1, &second, &p), ERR_IO);
     CHECK(strstr(p.detail, "in use") != NULL);
     (void)close(first);
+}
+
+/* A port that is shared is still one server's. */
+static void spreads_connections_over_its_sockets_only(void)
+{
+    enum {
+        SOCKETS = 2,
+        MANY = 64
+    };
+    int listeners[SOCKETS] = {-1, -1};
+    int other[SOCKETS] = {-1, -1};
+    int clients[MANY];
+    unsigned taken[SOCKETS] = {0};
+    struct net_name name = {.host = "127.0.0.1"};
+    struct net_addresses found = {0};
+    CHECK_UINT(net_listen(&name, SOCKETS, listeners, NULL), OK);
+    CHECK_UINT(net_local(listeners[1], &name), OK);
+    CHECK_UINT(net_listen(&name, 1, other, NULL), ERR_IO);
+    CHECK_UINT(net_listen(&name, SOCKETS, other, NULL), ERR_IO);
+    CHECK_UINT(net_resolve(&name, &found, NULL), OK);
+    for (size_t i = 0; i < MANY; i++) {
+        CHECK_UINT(net_connect(&found.at[0], &clients[i], NULL), OK);
+        struct pollfd wait[SOCKETS] = {{listeners[0], POLLIN, 0},
+                                       {listeners[1], POLLIN, 0}};
+        CHECK(poll(wait, SOCKETS, 5000) == 1);
+        size_t which = wait[1].revents != 0;
+        int fd = -1;
+        CHECK_UINT(net_accept(listeners[which], &fd), OK);
+        taken[which]++;
+        (void)close(fd);
+    }
+    CHECK(taken[0] > 0 && taken[1] > 0);
+    for (size_t i = 0; i < MANY; i++)
+        (void)close(clients[i]);
+    for (size_t i = 0; i < SOCKETS; i++)
+        (void)close(listeners[i]);
 }
 
 static void says_that_nobody_listens(void)
@@ -99,7 +135,7 @@ static void says_that_nobody_listens(void)
     int fd = -1;
     struct net_name name = {.host = "127.0.0.1"};
     struct problem p = {0};
-    CHECK_UINT(net_listen(&name, &listener, &p), OK);
+    CHECK_UINT(net_listen(&name, 1, &listener, &p), OK);
     CHECK_UINT(net_local(listener, &name), OK);
     (void)close(listener);
     struct net_addresses found = {0};
@@ -152,6 +188,7 @@ static const struct test tests[] = {
     TEST(rejects_what_is_no_name),
     TEST(connects_over_both_families),
     TEST(says_that_a_port_is_in_use),
+    TEST(spreads_connections_over_its_sockets_only),
     TEST(says_that_nobody_listens),
 };
 TEST_MAIN(tests)

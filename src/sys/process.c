@@ -55,7 +55,7 @@ static int status_of(int wait_status)
                                   : SIGNAL_STATUS + WTERMSIG(wait_status);
 }
 
-static void release(struct child *child)
+void process_forget(struct child *child)
 {
     if (child->pid_fd >= 0)
         (void)close(child->pid_fd);
@@ -64,15 +64,20 @@ static void release(struct child *child)
     *child = (struct child){0};
 }
 
-enum err process_wait(struct child *child, int timeout_ms, int *out_status)
+bool process_has_ended(const struct child *child, int timeout_ms)
 {
     struct pollfd poll_fd = {.fd = child->pid_fd, .events = POLLIN};
+    return poll(&poll_fd, 1, timeout_ms) > 0;
+}
+
+enum err process_wait(struct child *child, int timeout_ms, int *out_status)
+{
     int status = 0;
-    if (poll(&poll_fd, 1, timeout_ms) <= 0 ||
+    if (!process_has_ended(child, timeout_ms) ||
         waitpid(child->pid, &status, WNOHANG) != child->pid)
         return ERR_STATE;
     *out_status = status_of(status);
-    release(child);
+    process_forget(child);
     return OK;
 }
 
@@ -83,7 +88,7 @@ void process_end(struct child *child)
     (void)kill(child->pid, SIGKILL);
     while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
         continue;
-    release(child);
+    process_forget(child);
 }
 
 enum err process_harden(struct problem *p)

@@ -25,8 +25,13 @@ MUST_USE enum err process_spawn(int (*run)(void *ctx, int socket), void *ctx,
 MUST_USE enum err process_wait(struct child *child, int timeout_ms,
                                int *out_status);
 
+bool process_has_ended(const struct child *child, int timeout_ms);
+
 /* Kills it if it runs, reaps it, closes its descriptors. */
 void process_end(struct child *child);
+
+/* In another child: closes the descriptors that it has inherited. */
+void process_forget(struct child *child);
 
 /* For processes that hold keys: no core dump, no ptrace by others, no new
  * privileges, no death by SIGPIPE or SIGXFSZ. */

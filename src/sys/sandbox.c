@@ -187,16 +187,13 @@ static int allow_all(scmp_filter_ctx filter, const int *calls, size_t count)
 #define ALLOW(filter, calls) \
     allow_all(filter, calls, sizeof(calls) / sizeof((calls)[0]))
 
-/* Memory that is never a program; signals to ourselves (abort) and the child.
- */
+/* Memory that is never a program; signals to ourselves (abort) and children. */
 static int allow_bounded(scmp_filter_ctx filter, const struct sandbox *s)
 {
     const struct scmp_arg_cmp no_code =
         SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
     const struct scmp_arg_cmp own =
         SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
-    const struct scmp_arg_cmp child =
-        SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)s->child);
     int failed =
         seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, no_code);
     if (failed == 0)
@@ -205,9 +202,10 @@ static int allow_bounded(scmp_filter_ctx filter, const struct sandbox *s)
     if (failed == 0)
         failed =
             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own);
-    if (failed == 0 && s->child > 0)
-        failed =
-            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1, child);
+    for (size_t i = 0; failed == 0 && i < s->child_count; i++)
+        failed = seccomp_rule_add(
+            filter, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
+            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)s->children[i]));
     return failed;
 }
 

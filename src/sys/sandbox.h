@@ -8,7 +8,7 @@
  *                      net                  store
  *     files            none                 below the folder; some read only
  *     new sockets      accepted ones only   none
- *     other processes  none                 end its child
+ *     other processes  none                 end its children
  *     new code         none                 none
  *     other calls      kill the process     fail with EPERM
  *
@@ -20,6 +20,7 @@
 #include "base/problem.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 enum sandbox_kind {
@@ -31,8 +32,9 @@ enum sandbox_kind {
 
 struct sandbox {
     enum sandbox_kind kind;
-    const char *folder; /* store: its data */
-    pid_t child;        /* store: what it may end and wait for */
+    const char *folder;    /* store: its data */
+    const pid_t *children; /* store: what it may end and wait for */
+    size_t child_count;
     const char *read[SANDBOX_READ_MAX]; /* store: folders with a certificate or
                                            a key; NULL: no more */
 };

@@ -122,7 +122,7 @@ static enum err world_start(struct world *w)
     TRY(streams_create(w->loop, &w->streams));
     TRY(contexts_create(w));
     w->listener = (struct watch){0, on_listener, w};
-    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, &w->listener.fd,
+    TRY(net_listen(&(struct net_name){.host = "127.0.0.1"}, 1, &w->listener.fd,
                    NULL));
     TRY(net_local(w->listener.fd, &w->address));
     TRY(loop_watch(w->loop, &w->listener, EPOLLIN));
@@ -308,7 +308,7 @@ static void tries_the_next_address(void)
     CHECK_UINT(world_start(&w), OK);
     CHECK(both_up(&w));
     stream_free(&w.server.stream);
-    CHECK_UINT(net_listen(&nobody, &closed, NULL), OK);
+    CHECK_UINT(net_listen(&nobody, 1, &closed, NULL), OK);
     CHECK_UINT(net_local(closed, &nobody), OK);
     (void)close(closed);
 
