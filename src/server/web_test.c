@@ -214,7 +214,7 @@ static void only_a_proxy_is_believed_whom_it_speaks_for(void)
 static void what_is_no_upgrade_is_told_why(void)
 {
     static const char lines[][64] = {
-        "GET /sotto HTTP/1.1\r\n" HOST, /* one line */
+        "GET /sotto HTTP/1.1\r\nHost: example.org\r\n",
         "Upgrade: websocket\r\n",
         "Connection: Upgrade\r\n",
         "Sec-WebSocket-Version: 13\r\n",

@@ -423,7 +423,7 @@ static void wrong_use_shows_the_way(void)
         {{"status", "--colour"}, "unknown option --colour"},
         {{"status", "--wait"}, "--wait needs a value"},
         {{"status", "--wait", "long"}, "is not a number"},
-        {{"status", "--json=1"}, "--json takes no value"},
+        {{"status", "--json=1"}, "\"1\" is neither yes nor no"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         CHECK_UINT((unsigned)people_run(&town, "alice", cases[i].args, NULL),
