@@ -326,7 +326,11 @@ void keeper_free(struct keeper **keeper)
     *keeper = NULL;
 }
 
-void keeper_start(struct keeper *keeper) { tell_all(keeper, PIPE_START); }
+void keeper_start(struct keeper *keeper)
+{
+    send_stats(keeper);
+    tell_all(keeper, PIPE_START);
+}
 
 void keeper_drain(struct keeper *keeper) { tell_all(keeper, PIPE_DRAIN); }
 
