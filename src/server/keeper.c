@@ -26,8 +26,9 @@ static_assert(KEEPER_NETS_MAX <= 1U << (32 - NUMBER_BITS), "so must these");
 struct peer {
     struct keeper *keeper;
     struct pipe *pipe;
-    bool full; /* it has to read first */
-    bool left; /* has said goodbye */
+    bool full;              /* it has to read first */
+    bool left;              /* has said goodbye */
+    struct metrics metrics; /* its part */
 };
 
 struct keeper {
@@ -151,7 +152,7 @@ static void store_ready(void *ctx, uint32_t events)
 static void send_stats(struct keeper *k)
 {
     const struct core_stats s = core_stats(k->core);
-    const struct metrics m = {
+    struct metrics m = {
         .numbers = {[METRIC_CONNECTIONS] = s.connections,
                     [METRIC_REQUESTS] = s.requests,
                     [METRIC_APPENDS] = s.appends,
@@ -163,13 +164,15 @@ static void send_stats(struct keeper *k)
                     [METRIC_STORE_BYTES] =
                         k->store.size != NULL ? k->store.size(k->store.ctx) : 0,
                     [METRIC_STORE_MEMORY] = metrics_memory()}};
-    uint8_t bytes[METRICS_STORE * sizeof(uint64_t)];
-    struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
-    struct writer w = writer_to(&room);
-    metrics_write(&w, &m);
     for (size_t i = 0; i < k->peer_count; i++)
-        tell(&k->peers[i], &(struct pipe_record){.op = PIPE_STATS,
-                                                 .bytes = buf_bytes(&room)});
+        for (unsigned n = METRICS_NET; n < METRICS_; n++)
+            m.numbers[n] += k->peers[i].metrics.numbers[n];
+    uint8_t room[METRICS_SIZE];
+    const struct pipe_record r = {.op = PIPE_STATS,
+                                  .bytes = metrics_write(&m, room)};
+    for (size_t i = 0; i < k->peer_count; i++)
+        if (!k->peers[i].left)
+            tell(&k->peers[i], &r);
 }
 
 static void ticked(void *ctx)
@@ -253,6 +256,9 @@ static void on_record(void *ctx, const struct pipe_record *r)
         break;
     case PIPE_CLOSE:
         on_close(l, r);
+        break;
+    case PIPE_STATS:
+        metrics_read(r->bytes, &l->metrics);
         break;
     case PIPE_BYE:
         on_bye(l);

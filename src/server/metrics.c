@@ -50,16 +50,20 @@ static const struct row {
                            "Heap of the network process.", GAUGE},
 };
 
-void metrics_read(struct reader *r, struct metrics *m)
+void metrics_read(struct bytes bytes, struct metrics *m)
 {
-    for (unsigned i = 0; i < METRICS_STORE; i++)
-        m->numbers[i] = reader_u64(r);
+    struct reader r = reader_of(bytes);
+    for (unsigned i = 0; i < METRICS_; i++)
+        m->numbers[i] = reader_u64(&r);
 }
 
-void metrics_write(struct writer *w, const struct metrics *m)
+struct bytes metrics_write(const struct metrics *m, uint8_t room[METRICS_SIZE])
 {
-    for (unsigned i = 0; i < METRICS_STORE; i++)
-        writer_u64(w, m->numbers[i]);
+    struct buf out = {room, 0, METRICS_SIZE, METRICS_SIZE}; /* enough */
+    struct writer w = writer_to(&out);
+    for (unsigned i = 0; i < METRICS_; i++)
+        writer_u64(&w, m->numbers[i]);
+    return buf_bytes(&out);
 }
 
 enum err metrics_text(const struct metrics *m, struct buf *out)

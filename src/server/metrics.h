@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the operator may see of a running server: a few numbers over all, none
- * of which is about a person or a channel. The store process sends its part to
- * net once a second; net adds its own and writes them at /metrics, in the text
- * format of Prometheus.
+ * of which is about a person or a channel. Once a second the store process
+ * sends them to each net process, and each answers with its own part, for the
+ * next sum. Net writes them at /metrics, in the text format of Prometheus.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ enum metric {
     METRIC_STORE_BYTES,
     METRIC_STORE_MEMORY,
 
-    /* Of net. */
+    /* Of the net processes, in sum. */
     METRIC_CLIENTS,
     METRIC_ACCEPTED,
     METRIC_WEBSOCKETS,
@@ -32,15 +32,16 @@ enum metric {
 
     METRICS_,
 };
-#define METRICS_STORE METRIC_CLIENTS /* so many are the store's */
+#define METRICS_NET  METRIC_CLIENTS /* from here on they are of net */
+#define METRICS_SIZE (METRICS_ * sizeof(uint64_t))
 
 struct metrics {
     uint64_t numbers[METRICS_];
 };
 
-/* The store's part, as it goes from process to process. */
-void metrics_read(struct reader *r, struct metrics *m);
-void metrics_write(struct writer *w, const struct metrics *m);
+/* As they go from process to process. */
+void metrics_read(struct bytes bytes, struct metrics *m);
+struct bytes metrics_write(const struct metrics *m, uint8_t room[METRICS_SIZE]);
 
 /* Appends all as text. */
 MUST_USE enum err metrics_text(const struct metrics *m, struct buf *out);

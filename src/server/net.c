@@ -68,8 +68,10 @@ struct net {
     size_t count; /* clients that live */
     struct client *held;
     uint64_t warn_again_ms;
-    size_t parts; /* bytes of messages that are not whole yet */
-    struct metrics metrics;
+    size_t parts;           /* bytes of messages that are not whole yet */
+    struct metrics metrics; /* of all processes, as the store last told */
+    uint64_t accepted;
+    uint64_t websockets;
     uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
@@ -288,7 +290,7 @@ static enum err web_user_open(void *ctx, struct bytes origin)
     struct client *c = ctx;
     if (origin.len > 0 && net_remote_parse(origin, &c->remote) != OK)
         log_debug("net: the proxy names no address"); /* so it is its own */
-    c->net->metrics.numbers[METRIC_WEBSOCKETS]++;
+    c->net->websockets++;
     return open_at_store(c, (struct bytes){0});
 }
 
@@ -308,13 +310,7 @@ static bool web_user_healthy(void *ctx)
 static enum err web_user_metrics(void *ctx, struct buf *out)
 {
     const struct client *c = ctx;
-    struct net *n = c->net;
-    uint64_t *numbers = n->metrics.numbers;
-    numbers[METRIC_CLIENTS] = n->count;
-    numbers[METRIC_QUEUED_BYTES] = streams_queued(n->streams);
-    numbers[METRIC_PARTS_BYTES] = n->parts;
-    numbers[METRIC_NET_MEMORY] = metrics_memory();
-    return metrics_text(&n->metrics, out);
+    return metrics_text(&c->net->metrics, out);
 }
 
 static const struct web_user web_user = {web_user_send, web_user_open,
@@ -420,7 +416,7 @@ static enum err welcome(struct net *n, enum web_door door, int fd)
     n->unused_count--;
     n->clients[c->number] = c;
     n->count++;
-    n->metrics.numbers[METRIC_ACCEPTED]++;
+    n->accepted++;
     return OK;
 }
 
@@ -514,9 +510,22 @@ static void on_message(struct client *c, const struct pipe_record *r)
 
 static void on_stats(struct net *n, struct bytes bytes)
 {
-    struct reader r = reader_of(bytes);
-    metrics_read(&r, &n->metrics);
+    const struct metrics own = {
+        .numbers = {[METRIC_CLIENTS] = n->count,
+                    [METRIC_ACCEPTED] = n->accepted,
+                    [METRIC_WEBSOCKETS] = n->websockets,
+                    [METRIC_QUEUED_BYTES] = streams_queued(n->streams),
+                    [METRIC_PARTS_BYTES] = n->parts,
+                    [METRIC_NET_MEMORY] = metrics_memory()}};
+    uint8_t room[METRICS_SIZE];
+    const struct pipe_record r = {.op = PIPE_STATS,
+                                  .bytes = metrics_write(&own, room)};
+    metrics_read(bytes, &n->metrics);
     n->pulse_ms = loop_now(n->loop);
+    if (n->draining)
+        return; /* nothing may come after BYE */
+    if (pipe_put(n->pipe, &r) != OK)
+        log_debug("net: out of memory for its numbers");
 }
 
 /* Connections that are up keep the certificate that they began with. */

@@ -31,10 +31,11 @@ enum pipe_op {
     PIPE_END,    /* close the connection after what was sent to it */
     PIPE_CLOSED, /* the number is free again */
     PIPE_DRAIN,  /* accept no more, let answers out, close, say BYE */
-    PIPE_STATS,  /* once a second: the store's part of struct metrics */
     PIPE_TLS,    /* use for new clients: opaque cert<V>, opaque key<V> */
 
-    PIPE_MESSAGE, /* both ways */
+    /* Both ways. */
+    PIPE_MESSAGE,
+    PIPE_STATS, /* once a second, and answered: struct metrics */
 };
 
 struct pipe_record {

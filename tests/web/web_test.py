@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "scripts"))
 # pylint: disable=wrong-import-position
@@ -45,6 +46,7 @@ def plain_requests(server):
 
 
 def numbers(server):
+    time.sleep(2.5)  # the processes tell each other once a second
     a = peer.ask(peer.connect(server.admin, tls=False), "GET", "/metrics")
     found = dict(re.findall(r"^(\w+) (\d+)$", a.body.decode(), re.M))
     names = re.findall(r"^# TYPE (\w+) (?:counter|gauge)$", a.body.decode(),
