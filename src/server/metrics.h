@@ -25,7 +25,7 @@ enum metric {
     /* Of the net processes, in sum. */
     METRIC_CLIENTS,
     METRIC_ACCEPTED,
-    METRIC_WEBSOCKETS,
+    METRIC_WEB_CLIENTS,
     METRIC_QUEUED_BYTES,
     METRIC_PARTS_BYTES,
     METRIC_NET_MEMORY,

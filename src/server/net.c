@@ -71,7 +71,7 @@ struct net {
     size_t parts;           /* bytes of messages that are not whole yet */
     struct metrics metrics; /* of all processes, as the store last told */
     uint64_t accepted;
-    uint64_t websockets;
+    uint64_t web_clients;
     uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
@@ -184,6 +184,7 @@ static void client_end(struct client *c)
 static bool must_wait(const struct client *c)
 {
     return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
+           (c->web != NULL && web_waits(c->web)) ||
            stream_queued(c->stream) >= c->net->config.slow_bytes;
 }
 
@@ -255,7 +256,7 @@ static enum err on_data(void *ctx, struct bytes bytes)
         return err;
     client_pace(c);
     if (c->web != NULL && web_done(c->web))
-        client_end(c); /* may free it */
+        client_end(c); /* last: it may free the client */
     return OK;
 }
 
@@ -290,8 +291,16 @@ static enum err web_user_open(void *ctx, struct bytes origin)
     struct client *c = ctx;
     if (origin.len > 0 && net_remote_parse(origin, &c->remote) != OK)
         log_debug("net: the proxy names no address"); /* so it is its own */
-    c->net->websockets++;
+    c->net->web_clients++;
     return open_at_store(c, (struct bytes){0});
+}
+
+static enum err web_user_ask(void *ctx, uint32_t id, struct bytes message)
+{
+    struct client *c = ctx;
+    struct net *n = c->net;
+    TRY(forward(c, &(struct message){FRAME_REQUEST, id, message}));
+    return loop_timer_set(n->loop, &c->deadline, n->config.piece_ms);
 }
 
 static enum err web_user_frames(void *ctx, struct bytes bytes)
@@ -313,9 +322,21 @@ static enum err web_user_metrics(void *ctx, struct buf *out)
     return metrics_text(&c->net->metrics, out);
 }
 
-static const struct web_user web_user = {web_user_send, web_user_open,
-                                         web_user_frames, web_user_healthy,
-                                         web_user_metrics};
+static const struct web_user web_user = {web_user_send,    web_user_open,
+                                         web_user_ask,     web_user_frames,
+                                         web_user_healthy, web_user_metrics};
+
+/* Last, since it may free the client. */
+static void web_went(struct client *c, enum err err)
+{
+    if (err != OK) {
+        drop(c, "blob-cut-off");
+        return;
+    }
+    client_pace(c);
+    if (web_done(c->web))
+        client_end(c);
+}
 
 /* ---- What happens on a connection ---- */
 
@@ -343,7 +364,14 @@ static void on_up(void *ctx)
     client_pace(c);
 }
 
-static void on_drained(void *ctx) { client_pace(ctx); }
+static void on_drained(void *ctx)
+{
+    struct client *c = ctx;
+    if (c->web != NULL)
+        web_went(c, web_drained(c->web));
+    else
+        client_pace(c);
+}
 
 static void on_down(void *ctx, const struct problem *why)
 {
@@ -498,6 +526,10 @@ static void on_message(struct client *c, const struct pipe_record *r)
         watch_for_hello(c, r->bytes);
         c->requests -= c->requests > 0;
     }
+    if (c->web != NULL && web_asks(c->web)) {
+        web_went(c, web_answer(c->web, r->bytes));
+        return;
+    }
     if (send_message(c, r) != OK) {
         drop(c, "no-memory");
         return;
@@ -513,7 +545,7 @@ static void on_stats(struct net *n, struct bytes bytes)
     const struct metrics own = {
         .numbers = {[METRIC_CLIENTS] = n->count,
                     [METRIC_ACCEPTED] = n->accepted,
-                    [METRIC_WEBSOCKETS] = n->websockets,
+                    [METRIC_WEB_CLIENTS] = n->web_clients,
                     [METRIC_QUEUED_BYTES] = streams_queued(n->streams),
                     [METRIC_PARTS_BYTES] = n->parts,
                     [METRIC_NET_MEMORY] = metrics_memory()}};
@@ -637,6 +669,8 @@ static void set_defaults(struct net_config *c)
         c->hello_ms = NET_HELLO_MS;
     if (c->end_ms == 0)
         c->end_ms = NET_END_MS;
+    if (c->piece_ms == 0)
+        c->piece_ms = NET_PIECE_MS;
     if (c->drain_ms == 0)
         c->drain_ms = NET_DRAIN_MS;
     if (c->slow_bytes == 0)

@@ -26,6 +26,7 @@
 #define NET_CLIENTS_MAX    65536U
 #define NET_HANDSHAKE_MS   10000U
 #define NET_HELLO_MS       10000U /* from the end of the handshake */
+#define NET_PIECE_MS       30000U /* for 64 KiB of a blob over HTTP */
 #define NET_END_MS         2000U  /* for a client to take its last answer */
 #define NET_DRAIN_MS       5000U  /* for all clients, at the end */
 #define NET_REQUESTS_MAX   64U    /* of one client, under way */
@@ -49,6 +50,7 @@ struct net_config {
     size_t clients_max; /* zeros take the values above */
     unsigned handshake_ms;
     unsigned hello_ms;
+    unsigned piece_ms;
     unsigned end_ms;
     unsigned drain_ms;
     size_t slow_bytes;

@@ -704,6 +704,23 @@ static enum err fetch(struct world *w, struct plain *c,
     return err;
 }
 
+static void a_blob_that_nobody_reads_is_given_up(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.piece_ms = 300}};
+    CLEANUP(plain_close) struct plain c = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(plain_open(&c, &w.proxy,
+                          LIT("GET /blob/00112233445566778899aabbccddeeff"
+                              "00112233445566778899aabbccddeeff"
+                              " HTTP/1.0\r\n\r\n")),
+               OK);
+    CHECK(next_op(&w, PIPE_OPEN) != NULL);
+    const struct seen *s = next_op(&w, PIPE_MESSAGE);
+    CHECK(s != NULL);
+    CHECK_BYTES(((struct bytes){s->start, 2}), LIT("\0\1")); /* hello */
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL); /* it has no answer */
+}
+
 /* The numbers are what the store last sent, and net's own. */
 static void the_operator_sees_health_and_numbers(void)
 {
@@ -737,6 +754,7 @@ static const struct test tests[] = {
     TEST(a_websocket_is_a_client_like_any_other),
     TEST(a_websocket_keeps_the_rules_of_frames),
     TEST(an_unfinished_request_is_closed_in_time),
+    TEST(a_blob_that_nobody_reads_is_given_up),
     TEST(the_operator_sees_health_and_numbers),
     TEST(the_store_hears_of_a_connection_and_its_exporter),
     TEST(messages_pass_both_ways_whole),

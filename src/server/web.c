@@ -2,41 +2,24 @@
 /*
  *            a route answers              Close came, or a fault
  *   HEAD ----------------------> DONE <--------------------------+
- *     |                                                          |
+ *     |                          ^                               |
+ *     +--- a blob ---> BLOB -----+                               |
  *     +------- upgraded to a WebSocket -------> SOCKET ----------+
  */
-#include "server/web.h"
+#include "server/web_impl.h"
 
 #include "base/mem.h"
-#include "base/wire.h"
-#include "sys/http.h"
-#include "sys/websocket.h"
 
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #define PATH_SOCKET "/sotto"
+#define PATH_BLOBS  "/blob/"
 #define SUBPROTOCOL "sotto.1"
 #define ANSWER_MAX  512U /* its head */
 #define METRICS_MAX (16U << 10)
 #define ROOM        (4U << 10) /* data that is unmasked at a time */
-
-enum web_state {
-    WEB_HEAD,
-    WEB_SOCKET,
-    WEB_DONE,
-};
-
-struct web {
-    const struct web_user *user;
-    void *ctx;
-    struct buf head;
-    struct websocket socket;
-    enum web_door door;
-    enum web_state state;
-    bool head_only; /* the answer has no body */
-};
 
 enum err web_create(enum web_door door, const struct web_user *user, void *ctx,
                     struct web **out_web)
@@ -55,13 +38,35 @@ void web_free(struct web **web)
     if (*web == NULL)
         return;
     buf_clear(&(*web)->head);
+    transfer_free(&(*web)->transfer);
     mem_free(*web, sizeof **web);
     *web = NULL;
 }
 
 bool web_done(const struct web *web) { return web->state == WEB_DONE; }
 
-size_t web_held(const struct web *web) { return web->head.cap; }
+size_t web_held(const struct web *web)
+{
+    return web->head.cap +
+           (web->transfer != NULL ? transfer_held(web->transfer) : 0);
+}
+
+bool web_waits(const struct web *web)
+{
+    return web->state == WEB_BLOB && transfer_waits(web->transfer);
+}
+
+bool web_asks(const struct web *web) { return web->transfer != NULL; }
+
+enum err web_answer(struct web *web, struct bytes message)
+{
+    return web->state == WEB_BLOB ? transfer_answer(web, message) : OK;
+}
+
+enum err web_drained(struct web *web)
+{
+    return web->state == WEB_BLOB ? transfer_drained(web) : OK;
+}
 
 /* ---- Answers ---- */
 
@@ -72,9 +77,18 @@ static const char *status_text_of(unsigned status)
         const char *text;
     } all[] = {
         {200, "OK"},
+        {201, "Created"},
+        {206, "Partial Content"},
+        {304, "Not Modified"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {416, "Range Not Satisfiable"},
         {426, "Upgrade Required"},
         {431, "Request Header Fields Too Large"},
         {503, "Service Unavailable"},
@@ -85,30 +99,47 @@ static const char *status_text_of(unsigned status)
     return "";
 }
 
-/* The head and perhaps the body of an answer; `fields` end with CR LF each. */
-static enum err answer(struct web *w, unsigned status, const char *fields,
-                       struct bytes body)
+enum err web_head(struct web *w, unsigned status, const char *fields)
 {
     char head[ANSWER_MAX];
     int len = snprintf(head, sizeof head,
                        "HTTP/1.1 %u %s\r\n"
                        "%s"
-                       "Content-Type: text/plain; charset=utf-8\r\n"
-                       "Content-Length: %zu\r\n"
                        "Cache-Control: no-store\r\n"
                        "Connection: close\r\n\r\n",
-                       status, status_text_of(status), fields, body.len);
+                       status, status_text_of(status), fields);
     assert(len > 0 && (size_t)len < sizeof head);
+    return w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len});
+}
+
+enum err web_reply(struct web *w, unsigned status, const char *fields,
+                   struct bytes body)
+{
+    char all[WEB_FIELDS_MAX + 128];
+    int len = snprintf(all, sizeof all,
+                       "%s"
+                       "Content-Type: text/plain; charset=utf-8\r\n"
+                       "Content-Length: %zu\r\n",
+                       fields, body.len);
+    assert(len > 0 && (size_t)len < sizeof all);
     w->state = WEB_DONE;
-    TRY(w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len}));
+    TRY(web_head(w, status, all));
     return w->head_only ? OK : w->user->send(w->ctx, body);
 }
 
-/* An answer whose body says why. */
-static enum err refuse(struct web *w, unsigned status, const char *fields,
-                       const char *why)
+enum err web_refuse(struct web *w, unsigned status, const char *fields,
+                    const char *why)
 {
-    return answer(w, status, fields, bytes_str(why));
+    return web_reply(w, status, fields, bytes_str(why));
+}
+
+/* What a proxy adds is the last of its list; nobody else is believed. */
+enum err web_open(struct web *w, const struct http_request *q)
+{
+    struct bytes origin = {0};
+    if (w->door == WEB_PROXY)
+        origin = http_last(q->fields[HTTP_FORWARDED_FOR]);
+    return w->user->open(w->ctx, origin);
 }
 
 /* ---- WebSocket ---- */
@@ -136,16 +167,16 @@ static enum err upgrade(struct web *w, const struct http_request *q)
     char head[ANSWER_MAX];
     if (!http_lists(q->fields[HTTP_UPGRADE], "websocket") ||
         !http_lists(q->fields[HTTP_CONNECTION], "upgrade"))
-        return refuse(w, 426, "Upgrade: websocket\r\n",
-                      "this is a WebSocket\n");
+        return web_refuse(w, 426, "Upgrade: websocket\r\n",
+                          "this is a WebSocket\n");
     if (!http_equal(q->fields[HTTP_WEBSOCKET_VERSION], "13"))
-        return refuse(w, 426, "Sec-WebSocket-Version: 13\r\n",
-                      "of version 13\n");
+        return web_refuse(w, 426, "Sec-WebSocket-Version: 13\r\n",
+                          "of version 13\n");
     if (!http_lists(q->fields[HTTP_WEBSOCKET_PROTOCOL], SUBPROTOCOL))
-        return refuse(w, 400, "", "the subprotocol is " SUBPROTOCOL "\n");
+        return web_refuse(w, 400, "", "the subprotocol is " SUBPROTOCOL "\n");
     enum err err = websocket_accept(q->fields[HTTP_WEBSOCKET_KEY], accept);
     if (err == ERR_MALFORMED)
-        return refuse(w, 400, "", "the key of the WebSocket is wrong\n");
+        return web_refuse(w, 400, "", "the key of the WebSocket is wrong\n");
     TRY(err);
     int len = snprintf(head, sizeof head,
                        "HTTP/1.1 101 Switching Protocols\r\n"
@@ -156,10 +187,7 @@ static enum err upgrade(struct web *w, const struct http_request *q)
                        accept);
     assert(len > 0 && (size_t)len < sizeof head);
     TRY(w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len}));
-    struct bytes origin = {0};
-    if (w->door == WEB_PROXY)
-        origin = http_last(q->fields[HTTP_FORWARDED_FOR]);
-    TRY(w->user->open(w->ctx, origin));
+    TRY(web_open(w, q));
     w->state = WEB_SOCKET;
     return OK;
 }
@@ -218,8 +246,8 @@ void web_end(struct web *web)
 static enum err health(struct web *w, const struct http_request *q)
 {
     (void)q;
-    return w->user->healthy(w->ctx) ? refuse(w, 200, "", "ok\n")
-                                    : refuse(w, 503, "", "not well\n");
+    return w->user->healthy(w->ctx) ? web_refuse(w, 200, "", "ok\n")
+                                    : web_refuse(w, 503, "", "not well\n");
 }
 
 static enum err metrics(struct web *w, const struct http_request *q)
@@ -227,10 +255,17 @@ static enum err metrics(struct web *w, const struct http_request *q)
     CLEANUP(buf_clear) struct buf text = buf_new(METRICS_MAX);
     (void)q;
     TRY(w->user->metrics(w->ctx, &text));
-    return answer(w, 200, "", buf_bytes(&text));
+    return web_reply(w, 200, "", buf_bytes(&text));
 }
 
 /* ---- Routes ---- */
+
+static enum err blob(struct web *w, const struct http_request *q)
+{
+    const size_t before = sizeof PATH_BLOBS - 1;
+    return transfer_begin(
+        w, q, (struct bytes){q->path.data + before, q->path.len - before});
+}
 
 #define BIT(x) (1U << (x))
 
@@ -243,27 +278,37 @@ static const struct route {
 } routes[] = {
     {PATH_SOCKET, BIT(WEB_PUBLIC) | BIT(WEB_PROXY), BIT(HTTP_GET), "GET",
      upgrade},
+    {PATH_BLOBS, BIT(WEB_PUBLIC) | BIT(WEB_PROXY),
+     BIT(HTTP_GET) | BIT(HTTP_HEAD) | BIT(HTTP_PUT), "GET, HEAD, PUT", blob},
     {"/health", BIT(WEB_PUBLIC) | BIT(WEB_PROXY) | BIT(WEB_ADMIN),
      BIT(HTTP_GET) | BIT(HTTP_HEAD), "GET, HEAD", health},
     {"/metrics", BIT(WEB_ADMIN), BIT(HTTP_GET) | BIT(HTTP_HEAD), "GET, HEAD",
      metrics},
 };
 
+/* A route that ends with a slash has names below it. */
+static bool leads(const struct route *r, struct bytes path)
+{
+    struct bytes want = bytes_str(r->path);
+    if (want.data[want.len - 1] == '/' && path.len > want.len)
+        path.len = want.len;
+    return bytes_equal(path, want);
+}
+
 static enum err serve(struct web *w, const struct http_request *q)
 {
     w->head_only = q->method == HTTP_HEAD;
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct route *r = &routes[i];
-        if ((r->doors & BIT(w->door)) == 0 ||
-            !bytes_equal(q->path, bytes_str(r->path)))
+        if ((r->doors & BIT(w->door)) == 0 || !leads(r, q->path))
             continue;
         if ((r->methods & BIT(q->method)) != 0)
             return r->serve(w, q);
         char allow[sizeof "Allow: GET, HEAD, PUT\r\n"];
         (void)snprintf(allow, sizeof allow, "Allow: %s\r\n", r->allow);
-        return refuse(w, 405, allow, "not with this method\n");
+        return web_refuse(w, 405, allow, "not with this method\n");
     }
-    return refuse(w, 404, "", "there is nothing here\n");
+    return web_refuse(w, 404, "", "there is nothing here\n");
 }
 
 /* Once the head is whole; what came after it is the caller's. */
@@ -272,7 +317,7 @@ static enum err head_read(struct web *w, size_t len)
     struct http_request q;
     const struct bytes head = {w->head.data, len};
     if (http_request_read(head, &q) != OK)
-        return refuse(w, 400, "", "the request cannot be understood\n");
+        return web_refuse(w, 400, "", "the request cannot be understood\n");
     return serve(w, &q);
 }
 
@@ -286,8 +331,8 @@ static enum err head_data(struct web *w, struct bytes input)
     if (len == 0)
         return input.len < room
                    ? OK
-                   : refuse(w, 431, "",
-                            "the head of the request is too long\n");
+                   : web_refuse(w, 431, "",
+                                "the head of the request is too long\n");
     size_t used = len - before; /* without the head's end, `before` is short */
     enum err err = head_read(w, len);
     buf_clear(&w->head);
@@ -302,6 +347,8 @@ enum err web_data(struct web *web, struct bytes bytes)
         return head_data(web, bytes);
     case WEB_SOCKET:
         return socket_data(web, bytes);
+    case WEB_BLOB:
+        return transfer_data(web, bytes);
     case WEB_DONE:
         break; /* who gets an answer may still be sending */
     }

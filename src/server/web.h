@@ -29,6 +29,8 @@ struct web_user {
     /* Makes it a client of the core. `origin` is the address that a proxy
      * speaks for, in text; empty: its own. */
     enum err (*open)(void *ctx, struct bytes origin);
+    /* Passes a request to the core, and gives it time to be answered. */
+    enum err (*ask)(void *ctx, uint32_t id, struct bytes message);
     /* Takes bytes of a WebSocket: frames (proto/frame.h), cut anywhere. */
     enum err (*frames)(void *ctx, struct bytes bytes);
     /* Says whether the whole server works. */
@@ -47,6 +49,17 @@ MUST_USE enum err web_data(struct web *web, struct bytes bytes);
 /* Sends what must come before `len` bytes of frames, which the caller sends
  * next. */
 MUST_USE enum err web_announce(struct web *web, size_t len);
+
+/* Takes the core's answer to a request of its own. False: messages are the
+ * client's, who has a WebSocket. */
+bool web_asks(const struct web *web);
+MUST_USE enum err web_answer(struct web *web, struct bytes message);
+
+/* All that was sent has left. */
+MUST_USE enum err web_drained(struct web *web);
+
+/* Says whether the client should not be read from for now. */
+bool web_waits(const struct web *web);
 
 /* Says so to a WebSocket's client, as the connection is about to end. */
 void web_end(struct web *web);

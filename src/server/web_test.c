@@ -2,9 +2,11 @@
 #include "server/web.h"
 
 #include "base/mem.h"
+#include "proto/message.h"
 #include "sys/http.h"
 #include "test.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define HOST "Host: example.org\r\n"
@@ -21,6 +23,8 @@ struct world {
     struct buf sent;
     struct buf frames;
     struct buf origin;
+    struct buf request; /* the last that the core was asked */
+    unsigned asked;
     unsigned opened;
     bool healthy;
     bool refuse_frames;
@@ -59,8 +63,16 @@ static enum err on_metrics(void *ctx, struct buf *out)
     return buf_append(out, LIT("sotto_x 1\n"));
 }
 
-static const struct web_user user = {on_send, on_open, on_frames, is_healthy,
-                                     on_metrics};
+static enum err on_ask(void *ctx, uint32_t id, struct bytes message)
+{
+    struct world *w = ctx;
+    (void)id;
+    w->asked++;
+    return buf_copy(&w->request, message);
+}
+
+static const struct web_user user = {on_send,   on_open,    on_ask,
+                                     on_frames, is_healthy, on_metrics};
 
 static void world_clear(struct world *w)
 {
@@ -68,6 +80,7 @@ static void world_clear(struct world *w)
     buf_clear(&w->sent);
     buf_clear(&w->frames);
     buf_clear(&w->origin);
+    buf_clear(&w->request);
 }
 
 static enum err world_start(struct world *w, enum web_door door)
@@ -75,6 +88,7 @@ static enum err world_start(struct world *w, enum web_door door)
     w->sent = buf_new(64U << 10);
     w->frames = buf_new(64U << 10);
     w->origin = buf_new(1024);
+    w->request = buf_new(1U << 20);
     return web_create(door, &user, w, &w->web);
 }
 
@@ -272,6 +286,293 @@ static void frames_that_are_refused_end_it(void)
     CHECK_UINT(web_data(w.web, LIT("\x82\x81" MASK "x")), ERR_MALFORMED);
 }
 
+/* ---- Blobs ---- */
+
+#define ID    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define CAP   "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100"
+#define BLOB  " /blob/" ID " HTTP/1.1\r\n" HOST
+#define RIGHT "Authorization: Sotto " ID "." ID "." CAP "\r\n"
+
+/* The core answers the request that it has. */
+static enum err core_says(struct world *w, const struct answer *a)
+{
+    CLEANUP(buf_clear) struct buf bytes = buf_new(1U << 20);
+    struct request q;
+    struct answer whole = *a;
+    TRY(request_read(buf_bytes(&w->request), &q));
+    whole.method = q.method;
+    TRY(answer_write(&bytes, &whole));
+    return web_answer(w->web, buf_bytes(&bytes));
+}
+
+static enum err core_refuses(struct world *w, enum status status,
+                             uint64_t detail)
+{
+    return core_says(
+        w, &(struct answer){.status = (uint8_t)status, .detail = detail});
+}
+
+static enum err core_greets(struct world *w)
+{
+    static const uint8_t zeros[64];
+    return core_says(w, &(struct answer){.hello = {.version = PROTOCOL_VERSION,
+                                                   .server_key = {zeros, 32},
+                                                   .server_nonce = {zeros, 32},
+                                                   .signature = {zeros, 64}}});
+}
+
+static enum err core_gives(struct world *w, uint64_t total, struct bytes data)
+{
+    return core_says(w, &(struct answer){.blob_get = {total, data}});
+}
+
+static enum err core_stored(struct world *w, uint64_t stored)
+{
+    return core_says(w, &(struct answer){.blob_put = {stored}});
+}
+
+/* Begins a request, up to the core's greeting. */
+static enum err blob_start(struct world *w, struct bytes head)
+{
+    TRY(world_start(w, WEB_PUBLIC));
+    TRY(web_data(w->web, head));
+    if (w->opened != 1 || w->asked != 1 || !web_waits(w->web))
+        return ERR_STATE;
+    return core_greets(w);
+}
+
+static void a_blob_is_given_by_ranges(void)
+{
+    const struct {
+        struct bytes head;
+        const char *begins;
+        const char *has;
+        const char *body; /* of a blob of "0123456789" */
+    } cases[] = {
+        {LIT("GET" BLOB "\r\n"), "HTTP/1.1 200 ", "\r\nContent-Length: 10\r\n",
+         "0123456789"},
+        {LIT("GET" BLOB "Range: bytes=2-4\r\n\r\n"), "HTTP/1.1 206 ",
+         "\r\nContent-Range: bytes 2-4/10\r\n", "234"},
+        {LIT("GET" BLOB "Range: bytes=-3\r\n\r\n"), "HTTP/1.1 206 ",
+         "\r\nContent-Length: 3\r\n", "789"},
+        {LIT("GET" BLOB "Range: bytes=8-\r\n\r\n"), "HTTP/1.1 206 ",
+         "\r\nETag: \"" ID "\"\r\n", "89"},
+        {LIT("GET" BLOB "Range: bytes=0-1,4-5\r\n\r\n"), "HTTP/1.1 200 ",
+         "\r\nContent-Length: 10\r\n", "0123456789"},
+        {LIT("GET" BLOB "Range: bytes=1-2\r\nIf-Range: \"" ID "\"\r\n\r\n"),
+         "HTTP/1.1 206 ", "", "12"},
+        {LIT("GET" BLOB "Range: bytes=1-2\r\nIf-Range: \"other\"\r\n\r\n"),
+         "HTTP/1.1 200 ", "", "0123456789"},
+        {LIT("GET" BLOB "Range: bytes=10-\r\n\r\n"), "HTTP/1.1 416 ",
+         "\r\nContent-Range: bytes */10\r\n", NULL},
+        {LIT("GET" BLOB "If-None-Match: \"a\", \"" ID "\"\r\n\r\n"),
+         "HTTP/1.1 304 ", "\r\nETag: ", NULL},
+        {LIT("HEAD" BLOB "Range: bytes=1-2\r\n\r\n"), "HTTP/1.1 200 ",
+         "\r\nContent-Length: 10\r\n", NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(world_clear) struct world w = {0};
+        struct request q;
+        CHECK_UINT(blob_start(&w, cases[i].head), OK);
+        CHECK_UINT(core_gives(&w, 10, (struct bytes){0}), OK);
+        CHECK(sent_begins(&w, cases[i].begins));
+        CHECK(sent_has(&w, cases[i].has));
+        size_t head = w.sent.len;
+        CHECK(web_done(w.web) == (cases[i].body == NULL));
+        if (cases[i].body == NULL)
+            continue;
+        CHECK(!web_done(w.web) && web_waits(w.web));
+        CHECK_UINT(web_drained(w.web), OK);
+        CHECK_UINT(request_read(buf_bytes(&w.request), &q), OK);
+        CHECK_UINT(q.blob_get.offset, (uint64_t)(cases[i].body[0] - '0'));
+        CHECK_UINT(q.blob_get.max, strlen(cases[i].body));
+        CHECK_UINT(core_gives(&w, 10, bytes_str(cases[i].body)), OK);
+        CHECK(!web_done(w.web));
+        CHECK_UINT(web_drained(w.web), OK);
+        CHECK(web_done(w.web));
+        CHECK_BYTES(((struct bytes){w.sent.data + head, w.sent.len - head}),
+                    bytes_str(cases[i].body));
+    }
+}
+
+static void a_piece_is_asked_for_when_the_last_has_left(void)
+{
+    enum {
+        TOTAL = 200000
+    };
+    static const uint8_t blob[TOTAL];
+    CLEANUP(world_clear) struct world w = {0};
+    size_t got = 0;
+    unsigned asked = 3; /* hello, size, first piece */
+    CHECK_UINT(blob_start(&w, LIT("GET" BLOB "\r\n")), OK);
+    CHECK_UINT(core_gives(&w, TOTAL, (struct bytes){0}), OK);
+    for (; got < TOTAL; asked++) {
+        struct request q;
+        CHECK_UINT(web_drained(w.web), OK);
+        CHECK_UINT(w.asked, asked);
+        CHECK_UINT(web_drained(w.web), OK); /* once is enough */
+        CHECK_UINT(w.asked, asked);
+        CHECK_UINT(request_read(buf_bytes(&w.request), &q), OK);
+        CHECK_UINT(q.blob_get.offset, got);
+        CHECK(q.blob_get.max <= 64U << 10);
+        buf_truncate(&w.sent, 0);
+        CHECK_UINT(core_gives(&w, TOTAL, (struct bytes){blob, q.blob_get.max}),
+                   OK);
+        CHECK_UINT(w.sent.len, q.blob_get.max);
+        got += q.blob_get.max;
+    }
+    CHECK_UINT(got, TOTAL);
+    CHECK_UINT(web_drained(w.web), OK);
+    CHECK(web_done(w.web));
+}
+
+/* Its head has gone out with a length, so it must not look whole. */
+static void a_blob_that_goes_meanwhile_is_cut_off(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(blob_start(&w, LIT("GET" BLOB "\r\n")), OK);
+    CHECK_UINT(core_gives(&w, 10, (struct bytes){0}), OK);
+    CHECK_UINT(web_drained(w.web), OK);
+    CHECK_UINT(core_refuses(&w, STATUS_NOTFOUND, 0), ERR_STATE);
+}
+
+static void a_blob_comes_in_pieces(void)
+{
+    enum {
+        TOTAL = 150000,
+        CHUNK = 10000
+    };
+    static const uint8_t blob[CHUNK];
+    CLEANUP(world_clear) struct world w = {0};
+    struct request q;
+    uint64_t stored = 50000;
+    CHECK_UINT(blob_start(&w, LIT("PUT" BLOB RIGHT "Content-Length: 100000\r\n"
+                                  "Content-Range: bytes 50000-149999/150000\r\n"
+                                  "Blob-Days: 5\r\n\r\n")),
+               OK);
+    CHECK_UINT(request_read(buf_bytes(&w.request), &q), OK);
+    CHECK_UINT(q.method, METHOD_BLOB_PUT);
+    CHECK_UINT(q.blob_put.data.len, 0);
+    CHECK_UINT(q.blob_put.access.cap.data[0], 0xff);
+    CHECK_UINT(core_stored(&w, stored), OK);
+    CHECK(!web_waits(w.web));
+    while (!web_done(w.web)) {
+        while (!web_waits(w.web))
+            CHECK_UINT(web_data(w.web, BYTES_ARRAY(blob)), OK);
+        CHECK(web_held(w.web) <= 128U << 10);
+        CHECK_UINT(request_read(buf_bytes(&w.request), &q), OK);
+        CHECK_UINT(q.blob_put.offset, stored);
+        CHECK_UINT(q.blob_put.total, TOTAL);
+        CHECK_UINT(q.blob_put.days, 5);
+        CHECK(q.blob_put.data.len > 0);
+        stored += q.blob_put.data.len;
+        CHECK_UINT(core_stored(&w, stored), OK);
+    }
+    CHECK_UINT(stored, TOTAL);
+    CHECK(sent_begins(&w, "HTTP/1.1 201 "));
+    CHECK(sent_has(&w, "\r\nUpload-Offset: 150000\r\n"));
+}
+
+static void an_upload_goes_on_where_it_ended(void)
+{
+    const struct bytes head =
+        LIT("PUT" BLOB RIGHT "Content-Length: 4\r\nExpect: 100-continue\r\n"
+            "Content-Range: bytes 6-9/20\r\n\r\n");
+    CLEANUP(world_clear) struct world ask = {0};
+    CLEANUP(world_clear) struct world wrong = {0};
+    CLEANUP(world_clear) struct world right = {0};
+    CHECK_UINT(blob_start(&ask, LIT("HEAD" BLOB RIGHT "\r\n")), OK);
+    CHECK_UINT(core_stored(&ask, 6), OK);
+    CHECK(sent_has(&ask, "\r\nUpload-Offset: 6\r\n"));
+    CHECK(web_done(ask.web));
+
+    CHECK_UINT(blob_start(&wrong, head), OK);
+    CHECK_UINT(core_stored(&wrong, 5), OK);
+    CHECK(sent_begins(&wrong, "HTTP/1.1 409 "));
+    CHECK(sent_has(&wrong, "\r\nUpload-Offset: 5\r\n"));
+    CHECK(web_done(wrong.web));
+
+    CHECK_UINT(blob_start(&right, head), OK);
+    CHECK_UINT(right.sent.len, 0);
+    CHECK_UINT(core_stored(&right, 6), OK);
+    CHECK_BYTES(buf_bytes(&right.sent), LIT("HTTP/1.1 100 Continue\r\n\r\n"));
+    buf_truncate(&right.sent, 0);
+    CHECK_UINT(web_data(right.web, LIT("abcdXXX")), OK); /* more than it said */
+    struct request q;
+    CHECK_UINT(request_read(buf_bytes(&right.request), &q), OK);
+    CHECK_BYTES(q.blob_put.data, LIT("abcd"));
+    CHECK_UINT(core_stored(&right, 10), OK);
+    CHECK(sent_begins(&right, "HTTP/1.1 200 ")); /* not whole yet */
+    CHECK(sent_has(&right, "\r\nUpload-Offset: 10\r\n"));
+    CHECK(web_done(right.web));
+}
+
+static void a_blob_that_is_asked_for_wrongly_is_refused(void)
+{
+    const struct {
+        struct bytes head;
+        const char *begins;
+    } cases[] = {
+        {LIT("GET /blob/ HTTP/1.0\r\n\r\n"), "HTTP/1.1 404 "},
+        {LIT("GET /blob/" ID "0 HTTP/1.0\r\n\r\n"), "HTTP/1.1 404 "},
+        {LIT("GET /blob/A0112233445566778899aabbccddeeff001122334455667788"
+             "99aabbccddeeff HTTP/1.0\r\n\r\n"),
+         "HTTP/1.1 404 "}, /* one name only */
+        {LIT("DELETE" BLOB "\r\n"), "HTTP/1.1 405 "},
+        {LIT("PUT" BLOB "Content-Length: 1\r\n\r\n"), "HTTP/1.1 401 "},
+        {LIT("PUT" BLOB "Authorization: Sotto " ID "." ID
+             "\r\nContent-Length: 1\r\n\r\n"),
+         "HTTP/1.1 401 "},
+        {LIT("HEAD" BLOB "Authorization: Bearer x\r\n\r\n"), "HTTP/1.1 401 "},
+        {LIT("PUT" BLOB RIGHT "Transfer-Encoding: chunked\r\n\r\n"),
+         "HTTP/1.1 411 "},
+        {LIT("PUT" BLOB RIGHT "\r\n"), "HTTP/1.1 400 "},
+        {LIT("PUT" BLOB RIGHT "Content-Length: 0\r\n\r\n"), "HTTP/1.1 400 "},
+        {LIT("PUT" BLOB RIGHT "Content-Length: 5\r\n"
+             "Content-Range: bytes 0-5/9\r\n\r\n"),
+         "HTTP/1.1 400 "},
+        {LIT("PUT" BLOB RIGHT "Content-Length: 5\r\nBlob-Days: 38\r\n\r\n"),
+         "HTTP/1.1 400 "},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(world_clear) struct world w = {0};
+        CHECK_UINT(world_start(&w, WEB_PUBLIC), OK);
+        CHECK_UINT(web_data(w.web, cases[i].head), OK);
+        CHECK_UINT(w.opened, 0);
+        if (!sent_begins(&w, cases[i].begins) && w.sent.len > 0)
+            printf("# %zu: %.30s\n", i, (const char *)w.sent.data);
+        CHECK(sent_begins(&w, cases[i].begins));
+        CHECK(web_done(w.web));
+    }
+}
+
+static void what_the_core_refuses_has_a_status(void)
+{
+    const struct {
+        enum status status;
+        const char *begins;
+        const char *has;
+    } cases[] = {
+        {STATUS_BUSY, "HTTP/1.1 503 ", "\r\nRetry-After: 3\r\n"},
+        {STATUS_AUTH, "HTTP/1.1 403 ", ""},
+        {STATUS_NOTFOUND, "HTTP/1.1 404 ", ""},
+        {STATUS_EXISTS, "HTTP/1.1 409 ", ""},
+        {STATUS_STATE, "HTTP/1.1 409 ", "\r\nUpload-Offset: 2500\r\n"},
+        {STATUS_LIMIT, "HTTP/1.1 413 ", ""},
+        {STATUS_INVALID, "HTTP/1.1 400 ", ""},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(world_clear) struct world w = {0};
+        CHECK_UINT(
+            blob_start(&w, LIT("PUT" BLOB RIGHT "Content-Length: 5\r\n\r\n")),
+            OK);
+        CHECK_UINT(core_refuses(&w, cases[i].status, 2500), OK);
+        CHECK(sent_begins(&w, cases[i].begins));
+        CHECK(sent_has(&w, cases[i].has));
+        CHECK(web_done(w.web));
+    }
+}
+
 static void survives_each_allocation_failure(void)
 {
     for (unsigned n = 0;; n++) {
@@ -299,6 +600,13 @@ static const struct test tests[] = {
     TEST(what_is_no_upgrade_is_told_why),
     TEST(a_websocket_closes_from_either_side),
     TEST(frames_that_are_refused_end_it),
+    TEST(a_blob_is_given_by_ranges),
+    TEST(a_piece_is_asked_for_when_the_last_has_left),
+    TEST(a_blob_that_goes_meanwhile_is_cut_off),
+    TEST(a_blob_comes_in_pieces),
+    TEST(an_upload_goes_on_where_it_ended),
+    TEST(a_blob_that_is_asked_for_wrongly_is_refused),
+    TEST(what_the_core_refuses_has_a_status),
     TEST(survives_each_allocation_failure),
 };
 TEST_MAIN(tests)

@@ -151,6 +151,17 @@ def ended_there(nginx):
     ws.sock.close()
 
 
+def blobs(nginx):
+    right, data = peer.right_of_a_channel(nginx.https), os.urandom(LARGE)
+    path = "/blob/" + os.urandom(32).hex()
+    a = peer.ask(peer.connect(nginx.https), "PUT", path,
+                 [("Authorization", right)], data)
+    yield a.status == 201, "a blob is put through nginx"
+    a = peer.ask(peer.connect(nginx.https), "GET", path,
+                 [("Range", "bytes=1000-")])
+    yield a.status == 206 and a.body == data[1000:], "and comes back"
+
+
 def passed_on(nginx, server, sotto):
     """TLS ends at the server, so an exporter binds what is signed."""
     a = peer.ask(peer.connect(nginx.passed), "GET", "/health")
@@ -173,10 +184,11 @@ def passed_on(nginx, server, sotto):
 
 
 def cases(sottod, sotto):
-    with peer.server(sottod) as server:
+    with peer.server(sottod, "--pow-bits", "1") as server:
         nginx = Nginx(server)
         try:
             yield from ended_there(nginx)
+            yield from blobs(nginx)
             yield from passed_on(nginx, server, sotto)
             yield "[alert]" not in nginx.log(), "nginx has nothing to alert of"
             yield server.end() == 0, "the server ends in good order"

@@ -15,7 +15,8 @@ import tempfile
 
 PATIENCE = 20  # seconds; only a failure waits so long
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-HELLO, PING, BLOB_PUT, BLOB_GET = 1, 2, 42, 43
+HELLO, PING, CHANNEL_CREATE = 1, 2, 36
+PURPOSE_CHANNEL = 3
 ANONYMOUS = 2
 
 
@@ -253,3 +254,32 @@ def signature_holds(text, key, signature):
                 stderr=subprocess.DEVNULL).returncode == 0
         except FileNotFoundError:
             return None
+
+
+def work(purpose, subject, bits, day):
+    nonce = 0
+    while True:
+        digest = hashlib.sha256(
+            b"sotto pow v1" + bytes([purpose]) + subject +
+            struct.pack(">IQ", day, nonce)).digest()
+        if int.from_bytes(digest, "big") >> (256 - bits) == 0:
+            return struct.pack(">IQ", day, nonce)
+        nonce += 1
+
+
+def right_of_a_channel(port):
+    """Makes a channel over a WebSocket; returns what its only subscription
+    shows in a request for a blob."""
+    channel, sub, cap = os.urandom(32), os.urandom(32), os.urandom(32)
+    ws = WebSocket(connect(port))
+    _, greeting = ws.request(1, hello())
+    seconds, bits = int.from_bytes(greeting[69:77], "big"), greeting[77]
+    _, answer = ws.request(2, struct.pack(">H", CHANNEL_CREATE) + channel +
+                           sub + hashlib.sha256(cap).digest() +
+                           work(PURPOSE_CHANNEL, channel, bits,
+                                seconds // 86400))
+    ws.sock.close()
+    if answer[2:3] != b"\0":
+        print(f"# channel_create: {answer.hex()}")
+        return None
+    return "Sotto " + ".".join(x.hex() for x in (channel, sub, cap))
