@@ -20,7 +20,7 @@
 #define FRAME_HEADER      9U
 #define FRAGMENT_MAX      (FRAME_MAX - FRAME_HEADER)
 #define MESSAGE_MAX       (17U << 20)
-#define MESSAGE_EARLY_MAX (64U << 10) /* before the hello was answered */
+#define MESSAGE_EARLY_MAX (4U << 10) /* before the hello was answered */
 
 enum frame_kind {
     FRAME_REQUEST = 1, /* the id is the client's choice */

@@ -46,7 +46,8 @@ struct core_limits {
 struct core_config {
     bool open_registration;      /* no invite needed */
     uint8_t pow_bits;            /* work asked of strangers [18] */
-    uint32_t reconnect_delay_ms; /* told to clients in hello [0] */
+    uint32_t reconnect_delay_ms; /* told in hello [grows with the number of
+                                    connections] */
     uint32_t busy_retry_ms;      /* told with busy answers [1000] */
     uint32_t pending_max;        /* requests in the store at a time [4096] */
     size_t pending_bytes;        /* of those requests [64 MiB] */

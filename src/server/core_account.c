@@ -13,7 +13,9 @@
 
 #include <string.h>
 
-#define DAYS_PER_WEEK 7U
+#define DAYS_PER_WEEK    7U
+#define RECONNECTS_PER_S 500U
+#define RECONNECT_MAX_MS 120000U
 
 static struct session session_of(const struct core *c, const struct conn *conn)
 {
@@ -37,6 +39,16 @@ bool serve_ping(struct core *c, struct task *t)
 
 /* The first message decides the lane. The signature shows that we hold the key
  * which the client pins, on this very connection. */
+/* When all lose their connections at once, they come back at a rate that the
+ * server can take. */
+static uint32_t reconnect_delay(const struct core *c)
+{
+    uint64_t ms = c->conns.count * 1000U / RECONNECTS_PER_S;
+    if (c->config.reconnect_delay_ms > 0)
+        return c->config.reconnect_delay_ms;
+    return ms < RECONNECT_MAX_MS ? (uint32_t)ms : RECONNECT_MAX_MS;
+}
+
 bool serve_hello(struct core *c, struct task *t)
 {
     const struct hello_request *r = &t->op.request.hello;
@@ -53,7 +65,7 @@ bool serve_hello(struct core *c, struct task *t)
         .server_nonce = BYTES_ARRAY(conn->server_nonce),
         .time = c->now_ms / 1000,
         .pow_bits = c->config.pow_bits,
-        .reconnect_delay_ms = c->config.reconnect_delay_ms,
+        .reconnect_delay_ms = reconnect_delay(c),
     };
     const struct session session = session_of(c, conn);
     enum err err = hello_sign(c->crypto, &c->key, &session, &a, &t->scratch);

@@ -10,6 +10,7 @@ struct network {
     uint64_t remote;
     size_t count;
     size_t early;
+    size_t held;
 };
 
 struct crowd crowd_new(const struct crowd_limits *limits,
@@ -20,7 +21,7 @@ struct crowd crowd_new(const struct crowd_limits *limits,
 
 void crowd_clear(struct crowd *c)
 {
-    assert(c->networks.count == 0 && c->early == 0);
+    assert(c->networks.count == 0 && c->early == 0 && c->held == 0);
     map_clear(&c->networks);
 }
 
@@ -74,7 +75,9 @@ enum err crowd_enter(struct crowd *c, struct guest *g, uint64_t remote,
         return ERR_LIMIT;
     }
     *out_evict = c->early >= max->early_max ? c->oldest : NULL;
-    *g = (struct guest){.network = n, .prev = c->newest};
+    g->network = n;
+    g->prev = c->newest;
+    n->held += g->held;
     if (c->newest != NULL)
         c->newest->next = g;
     else
@@ -108,14 +111,34 @@ void crowd_settle(struct crowd *c, struct guest *g)
     g->network->early--;
 }
 
+static void count(struct crowd *c, struct guest *g, size_t held)
+{
+    c->held = c->held - g->held + held;
+    if (g->network != NULL)
+        g->network->held = g->network->held - g->held + held;
+    g->held = held;
+}
+
 void crowd_leave(struct crowd *c, struct guest *g)
 {
+    count(c, g, 0);
     if (g->network == NULL)
         return;
     crowd_settle(c, g);
     g->network->count--;
     network_release(c, g->network);
     g->network = NULL;
+}
+
+enum err crowd_hold(struct crowd *c, struct guest *g, size_t held)
+{
+    const struct network *n = g->network;
+    bool more = held > g->held;
+    count(c, g, held);
+    return n != NULL && more && c->limits.network_max > 0 &&
+                   n->held > c->limits.network_bytes
+               ? ERR_LIMIT
+               : OK;
 }
 
 uint64_t crowd_remote(const struct guest *g) { return g->network->remote; }

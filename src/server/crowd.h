@@ -5,6 +5,7 @@
  *
  *   a network (an IPv4 address, an IPv6 /64) has at most `network_max`
  *   connections, of which `network_early_max` may be early: not greeted yet;
+ *   they hold at most `network_bytes` of messages that are not whole;
  *   at most `early_max` are early in all. When there are that many, the one
  *   that has been early longest makes room: who is honest needs two round
  *   trips, who is not holds on for as long as it may.
@@ -16,16 +17,18 @@
 #include <stdbool.h>
 
 struct crowd_limits {
-    size_t network_max; /* 0: no bound */
+    size_t network_max; /* 0: no bound of these three */
     size_t network_early_max;
+    size_t network_bytes;
     size_t early_max;
 };
 
 struct network; /* internal: lives as long as somebody is connected from it */
 
-/* A part of the caller's connection. */
+/* A part of the caller's connection; zeros at first. */
 struct guest {
     struct network *network;
+    size_t held;               /* bytes of messages that are not whole */
     struct guest *prev, *next; /* among the early ones, by age */
 };
 
@@ -34,6 +37,7 @@ struct crowd {
     struct map networks;
     struct guest *oldest, *newest;
     size_t early;
+    size_t held; /* by all guests */
 };
 
 struct crowd crowd_new(const struct crowd_limits *limits,
@@ -48,5 +52,9 @@ MUST_USE enum err crowd_enter(struct crowd *c, struct guest *g, uint64_t remote,
 /* It has been greeted. */
 void crowd_settle(struct crowd *c, struct guest *g);
 void crowd_leave(struct crowd *c, struct guest *g);
+
+/* It holds so much now, also before it has entered; nothing once it has left.
+ * ERR_LIMIT: they hold too much where it is from, and it should leave. */
+MUST_USE enum err crowd_hold(struct crowd *c, struct guest *g, size_t held);
 
 uint64_t crowd_remote(const struct guest *g);

@@ -22,7 +22,7 @@ static void room_clear(struct room *r)
 static struct room room_new(size_t network, size_t network_early, size_t early)
 {
     const struct random random = entropy_system();
-    const struct crowd_limits limits = {network, network_early, early};
+    const struct crowd_limits limits = {network, network_early, 100, early};
     return (struct room){.crowd = crowd_new(&limits, &random)};
 }
 
@@ -71,6 +71,26 @@ static void the_one_that_hesitates_longest_makes_room(void)
     CHECK(evict == &g[3]);
 }
 
+static void a_network_holds_so_much_together(void)
+{
+    CLEANUP(room_clear) struct room r = room_new(10, 10, 10);
+    struct guest *g = r.guests;
+    for (size_t i = 0; i < 3; i++)
+        CHECK_UINT(enter(&r, i, i / 2),
+                   OK); /* two from one, one from another */
+    CHECK_UINT(crowd_hold(&r.crowd, &g[0], 60), OK);
+    CHECK_UINT(crowd_hold(&r.crowd, &g[1], 40), OK);
+    CHECK_UINT(crowd_hold(&r.crowd, &g[2], 100), OK);
+    CHECK_UINT(crowd_hold(&r.crowd, &g[1], 41), ERR_LIMIT);
+    crowd_leave(&r.crowd, &g[1]);
+    CHECK_UINT(crowd_hold(&r.crowd, &g[0], 100), OK);
+    /* what it held before it came counts too */
+    CHECK_UINT(crowd_hold(&r.crowd, &g[3], 50), OK);
+    CHECK_UINT(enter(&r, 3, 7), OK);
+    CHECK_UINT(crowd_hold(&r.crowd, &g[3], 101), ERR_LIMIT);
+    CHECK_UINT(r.crowd.held, 301);
+}
+
 static void no_bound_on_networks_when_there_is_none(void)
 {
     CLEANUP(room_clear) struct room r = room_new(0, 0, 100);
@@ -97,6 +117,7 @@ static void forgets_whom_it_refused(void)
 static const struct test tests[] = {
     TEST(a_network_has_its_bounds),
     TEST(the_one_that_hesitates_longest_makes_room),
+    TEST(a_network_holds_so_much_together),
     TEST(no_bound_on_networks_when_there_is_none),
     TEST(forgets_whom_it_refused),
 };

@@ -37,6 +37,8 @@ static const struct row {
     [METRIC_STORE_MEMORY] = {"sotto_store_memory_bytes",
                              "Heap of the store process.", GAUGE},
     [METRIC_CLIENTS] = {"sotto_net_clients", "Open connections.", GAUGE},
+    [METRIC_TURNED_AWAY] = {"sotto_net_turned_away_total",
+                            "Connections closed for want of room.", COUNTER},
     [METRIC_ACCEPTED] = {"sotto_net_accepted_total", "Connections accepted.",
                          COUNTER},
     [METRIC_WEB_CLIENTS] = {"sotto_net_web_clients_total",

@@ -25,6 +25,7 @@ enum metric {
     /* Of the net processes, in sum. */
     METRIC_CLIENTS,
     METRIC_ACCEPTED,
+    METRIC_TURNED_AWAY,
     METRIC_WEB_CLIENTS,
     METRIC_QUEUED_BYTES,
     METRIC_PARTS_BYTES,

@@ -13,8 +13,10 @@
 #include "server/net.h"
 
 #include "base/mem.h"
+#include "crypto/entropy.h"
 #include "proto/frame.h"
 #include "proto/message.h"
+#include "server/crowd.h"
 #include "server/metrics.h"
 #include "server/pipe.h"
 #include "server/web.h"
@@ -37,9 +39,10 @@ struct client {
     struct deframer deframer;
     struct timer deadline;
     struct client *next_held; /* list: waits for room in the pipe */
-    uint64_t remote;
+    struct guest guest;
     uint32_t number;
     uint32_t requests; /* under way */
+    uint32_t moved;    /* bytes that came since the deadline was set */
     bool opened;       /* the store knows of it */
     bool greeted;      /* the hello was answered */
     bool ending;
@@ -68,10 +71,15 @@ struct net {
     size_t count; /* clients that live */
     struct client *held;
     uint64_t warn_again_ms;
-    size_t parts;           /* bytes of messages that are not whole yet */
+    struct crowd crowd;
     struct metrics metrics; /* of all processes, as the store last told */
     uint64_t accepted;
+<<<<<<< HEAD
     uint64_t web_clients;
+=======
+    uint64_t turned_away;
+    uint64_t websockets;
+>>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
     uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
@@ -126,7 +134,7 @@ static void drain_check(struct net *n)
     }
 }
 
-/* Its share of `parts`. */
+/* Memory of what is not whole yet. */
 static size_t held_by(const struct client *c)
 {
     return c->deframer.pending.cap + (c->web != NULL ? web_held(c->web) : 0);
@@ -137,7 +145,7 @@ static void client_free(struct client *c)
     struct net *n = c->net;
     unhold(c);
     loop_timer_cancel(n->loop, &c->deadline);
-    n->parts -= held_by(c);
+    crowd_leave(&n->crowd, &c->guest);
     deframer_clear(&c->deframer);
     web_free(&c->web);
     stream_free(&c->stream);
@@ -157,10 +165,44 @@ static void drop(struct client *c, const char *why)
     client_free(c);
 }
 
+static bool must_wait(const struct client *c)
+{
+    return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
+           stream_queued(c->stream) >= c->net->config.slow_bytes;
+}
+
+static void start_rate(struct client *c)
+{
+    c->moved = 0;
+    enum err err =
+        loop_timer_set(c->net->loop, &c->deadline, c->net->config.rate_ms);
+    (void)err; /* without room for a timer, the next part tries again */
+}
+
+/* Whoever has begun a message must go on with it, unless it is we who do not
+ * read. The clock runs while something is not whole; it is looked at when it
+ * has run out, so that a busy client costs nothing. */
+static void check_rate(struct client *c)
+{
+    size_t held = c->guest.held;
+    size_t want = held / NET_RATE_SHARE;
+    if (want < NET_RATE_BYTES)
+        want = NET_RATE_BYTES;
+    if (held == 0)
+        return;
+    if (c->moved < want && !c->held && !must_wait(c))
+        drop(c, "too-slow");
+    else
+        start_rate(c);
+}
+
 static void client_late(void *ctx)
 {
     struct client *c = ctx;
-    drop(c, c->ending ? "does-not-close" : "no-hello");
+    if (c->greeted && !c->ending)
+        check_rate(c);
+    else
+        drop(c, c->ending ? "does-not-close" : "no-hello");
 }
 
 /* Lets what is queued out, within bounds. */
@@ -181,6 +223,7 @@ static void client_end(struct client *c)
 
 /* ---- From clients to the store ---- */
 
+<<<<<<< HEAD
 static bool must_wait(const struct client *c)
 {
     return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
@@ -188,6 +231,8 @@ static bool must_wait(const struct client *c)
            stream_queued(c->stream) >= c->net->config.slow_bytes;
 }
 
+=======
+>>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
 static void hold(struct client *c)
 {
     if (c->held)
@@ -246,14 +291,17 @@ static enum err on_data(void *ctx, struct bytes bytes)
 {
     struct client *c = ctx;
     struct net *n = c->net;
-    size_t before = held_by(c);
     enum err err =
         c->web != NULL ? web_data(c->web, bytes) : take_frames(c, bytes);
-    n->parts += held_by(c) - before;
-    if (err == OK && n->parts > NET_PARTS_MAX)
+    size_t held = held_by(c);
+    if (crowd_hold(&n->crowd, &c->guest, held) != OK ||
+        n->crowd.held > NET_PARTS_MAX)
         err = ERR_LIMIT;
     if (err != OK)
         return err;
+    c->moved += (uint32_t)bytes.len; /* in one period it does not overflow */
+    if (held > 0 && c->greeted && c->deadline.slot == 0)
+        start_rate(c);
     client_pace(c);
     if (c->web != NULL && web_done(c->web))
         client_end(c); /* last: it may free the client */
@@ -261,13 +309,14 @@ static enum err on_data(void *ctx, struct bytes bytes)
 }
 
 /* From now on it is a client of the core, which has so long to say hello. */
-static enum err open_at_store(struct client *c, struct bytes exporter)
+static enum err open_at_store(struct client *c, uint64_t remote,
+                              struct bytes exporter)
 {
     uint8_t bytes[OPEN_BYTES];
     struct net *n = c->net;
     struct buf room = {bytes, 0, sizeof bytes, sizeof bytes}; /* enough */
     struct writer w = writer_to(&room);
-    writer_u64(&w, c->remote);
+    writer_u64(&w, remote);
     writer_raw(&w, exporter);
     TRY(writer_finish(&w));
     const struct pipe_record r = {
@@ -275,6 +324,28 @@ static enum err open_at_store(struct client *c, struct bytes exporter)
     TRY(pipe_put(n->pipe, &r));
     c->opened = true;
     return loop_timer_set(n->loop, &c->deadline, n->config.hello_ms);
+}
+
+/* ---- Where it comes from ---- */
+
+static struct client *client_of(struct guest *g)
+{
+    void *client = (char *)g - offsetof(struct client, guest);
+    return client;
+}
+
+/* ERR_STATE: there are too many from there. */
+static enum err enter(struct client *c, uint64_t remote)
+{
+    struct net *n = c->net;
+    struct guest *evict = NULL;
+    enum err err = crowd_enter(&n->crowd, &c->guest, remote, &evict);
+    if (evict != NULL)
+        drop(client_of(evict), "makes-room");
+    if (err == OK && evict == NULL)
+        return OK;
+    n->turned_away++;
+    return err == ERR_LIMIT ? ERR_STATE : err;
 }
 
 /* ---- Clients that speak HTTP ---- */
@@ -289,10 +360,23 @@ static enum err web_user_send(void *ctx, struct bytes bytes)
 static enum err web_user_open(void *ctx, struct bytes origin)
 {
     struct client *c = ctx;
+<<<<<<< HEAD
     if (origin.len > 0 && net_remote_parse(origin, &c->remote) != OK)
         log_debug("net: the proxy names no address"); /* so it is its own */
     c->net->web_clients++;
     return open_at_store(c, (struct bytes){0});
+=======
+    uint64_t remote = 0; /* all whom the proxy does not name */
+    if (c->door == WEB_PUBLIC) {
+        remote = crowd_remote(&c->guest);
+    } else {
+        if (origin.len == 0 || net_remote_parse(origin, &remote) != OK)
+            log_debug("net: the proxy names no address");
+        TRY(enter(c, remote));
+    }
+    c->net->websockets++;
+    return open_at_store(c, remote, (struct bytes){0});
+>>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
 }
 
 static enum err web_user_ask(void *ctx, uint32_t id, struct bytes message)
@@ -350,7 +434,7 @@ static enum err begin_sotto(struct client *c)
 {
     uint8_t exporter[TLS_EXPORTER_SIZE];
     TRY(stream_exporter(c->stream, exporter));
-    return open_at_store(c, BYTES_ARRAY(exporter));
+    return open_at_store(c, crowd_remote(&c->guest), BYTES_ARRAY(exporter));
 }
 
 static void on_up(void *ctx)
@@ -427,21 +511,23 @@ static enum err welcome(struct net *n, enum web_door door, int fd)
         return ERR_NOMEM;
     }
     c->net = n;
-    c->remote = net_remote(fd);
     c->deframer = deframer_new(MESSAGE_EARLY_MAX);
     c->deadline = (struct timer){.fire = client_late, .ctx = c};
-    c->number = n->unused[n->unused_count - 1];
     c->door = (uint8_t)door;
+    uint64_t remote = net_remote(fd);
     enum err err =
         stream_accept(n->streams, tls, fd, &stream_user, c, &c->stream);
     if (err == OK)
         err = loop_timer_set(n->loop, &c->deadline, n->config.handshake_ms);
+    if (err == OK && door == WEB_PUBLIC)
+        err = enter(c, remote);
     if (err != OK) {
+        loop_timer_cancel(n->loop, &c->deadline);
         stream_free(&c->stream);
         mem_free(c, sizeof *c);
         return err;
     }
-    n->unused_count--;
+    c->number = n->unused[--n->unused_count];
     n->clients[c->number] = c;
     n->count++;
     n->accepted++;
@@ -464,7 +550,8 @@ static void on_listener(void *ctx, uint32_t events)
             err = welcome(n, (enum web_door)(door - n->doors), fd);
         if (err == ERR_NOTFOUND)
             return;
-        if (err == ERR_LIMIT || err == ERR_NOMEM) {
+        if (err == ERR_LIMIT ||
+            err == ERR_NOMEM) { /* as opposed to ERR_STATE */
             rest(n);
             return;
         }
@@ -488,6 +575,7 @@ static void watch_for_hello(struct client *c, struct bytes answer)
     if (c->greeted || method != METHOD_HELLO || status != STATUS_OK)
         return;
     c->greeted = true;
+    crowd_settle(&c->net->crowd, &c->guest);
     loop_timer_cancel(c->net->loop, &c->deadline);
     deframer_limit(&c->deframer, MESSAGE_MAX);
 }
@@ -545,9 +633,14 @@ static void on_stats(struct net *n, struct bytes bytes)
     const struct metrics own = {
         .numbers = {[METRIC_CLIENTS] = n->count,
                     [METRIC_ACCEPTED] = n->accepted,
+<<<<<<< HEAD
                     [METRIC_WEB_CLIENTS] = n->web_clients,
+=======
+                    [METRIC_TURNED_AWAY] = n->turned_away,
+                    [METRIC_WEBSOCKETS] = n->websockets,
+>>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
                     [METRIC_QUEUED_BYTES] = streams_queued(n->streams),
-                    [METRIC_PARTS_BYTES] = n->parts,
+                    [METRIC_PARTS_BYTES] = n->crowd.held,
                     [METRIC_NET_MEMORY] = metrics_memory()}};
     uint8_t room[METRICS_SIZE];
     const struct pipe_record r = {.op = PIPE_STATS,
@@ -659,6 +752,8 @@ void net_drain(struct net *net)
     }
 }
 
+static size_t at_least_one(size_t n) { return n > 0 ? n : 1; }
+
 static void set_defaults(struct net_config *c)
 {
     if (c->clients_max == 0)
@@ -675,6 +770,23 @@ static void set_defaults(struct net_config *c)
         c->drain_ms = NET_DRAIN_MS;
     if (c->slow_bytes == 0)
         c->slow_bytes = NET_SLOW_BYTES;
+    if (c->rate_ms == 0)
+        c->rate_ms = NET_RATE_MS;
+    if (c->network_max == 0)
+        c->network_max = at_least_one(c->clients_max / NET_SHARE);
+}
+
+/* Half of the room for clients may be early. */
+static struct crowd_limits crowd_limits(const struct net_config *c)
+{
+    size_t early = at_least_one(c->clients_max / 2);
+    if (early > NET_EARLY_MAX)
+        early = NET_EARLY_MAX;
+    return (struct crowd_limits){
+        .network_max = c->no_limits ? 0 : c->network_max,
+        .network_early_max = at_least_one(early / NET_EARLY_SHARE),
+        .network_bytes = NET_PARTS_MAX / NET_SHARE,
+        .early_max = early};
 }
 
 static enum err set_up(struct net *n, int pipe)
@@ -715,6 +827,9 @@ enum err net_create(struct loop *loop, const struct net_config *config,
         n->loop = loop;
         n->config = *config;
         set_defaults(&n->config);
+        const struct crowd_limits limits = crowd_limits(&n->config);
+        const struct random random = entropy_system();
+        n->crowd = crowd_new(&limits, &random);
         for (size_t i = 0; i < WEB_DOORS_; i++) {
             struct door *d = &n->doors[i];
             *d = (struct door){n, {listeners[i], on_listener, d}};
@@ -741,6 +856,7 @@ void net_free(struct net **net)
     for (size_t i = 0; n->clients != NULL && i < n->config.clients_max; i++)
         if (n->clients[i] != NULL)
             client_free(n->clients[i]);
+    crowd_clear(&n->crowd);
     listen_no_more(n);
     loop_timer_cancel(n->loop, &n->rest);
     loop_timer_cancel(n->loop, &n->drain);

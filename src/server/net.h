@@ -6,14 +6,16 @@
  * the protocol beside "the hello was answered", and everything that it holds
  * for a client is bounded:
  *
- *   before the hello   a deadline for the handshake, another for the hello, and
- *                      messages of at most 64 KiB
+ *   before the hello   a deadline for the handshake, another for the hello,
+ *                      messages of at most 4 KiB, and bounds on how many are
+ *                      there at a time (crowd.h)
  *   requests           a client with too many under way, with too much queued
  *                      for it, or while the pipe is full, is not read from
  *   answers            a client that asks but does not read is dropped
  *   pushed entries     dropped for a client that is slow; the core hears of it
  *                      and tells the client to pull
- *   parts of messages  bounded in sum over all clients
+ *   parts of messages  bounded in sum over all clients and over a network's,
+ *                      and they must come at a minimum rate
  */
 #pragma once
 
@@ -21,6 +23,7 @@
 #include "sys/loop.h"
 #include "sys/tls.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define NET_CLIENTS_MAX    65536U
@@ -37,6 +40,12 @@
 #define NET_PIPE_BYTES     (8U << 20)   /* towards the store */
 #define NET_ACCEPTS        64           /* in one round */
 #define NET_ACCEPT_REST_MS 200U         /* when the system has no room */
+#define NET_EARLY_MAX      4096U        /* not greeted yet */
+#define NET_EARLY_SHARE    8U           /* a network has this part of them, */
+#define NET_SHARE          4U /* and this of connections and parts of messages */
+#define NET_RATE_MS        10000U     /* in which what is not whole must grow */
+#define NET_RATE_BYTES     (4U << 10) /* by so much, */
+#define NET_RATE_SHARE     32U        /* or by this part of what is there */
 #define NET_PULSE_MS       5000U /* a store silent for longer is not well */
 
 struct net;
@@ -54,6 +63,9 @@ struct net_config {
     unsigned end_ms;
     unsigned drain_ms;
     size_t slow_bytes;
+    unsigned rate_ms;
+    size_t network_max; /* connections from one network */
+    bool no_limits;     /* of what one network may have */
 };
 
 /* Begins to accept once the store says that it is ready. Stops the loop when

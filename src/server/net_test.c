@@ -388,6 +388,87 @@ static void a_silent_connection_is_closed_in_time(void)
     CHECK(clock_mono_ms() - before >= 100);
 }
 
+/* Who holds on without a word makes room for who comes. */
+static void half_open_connections_keep_nobody_out(void)
+{
+    enum {
+        SILENT = 40,
+        CLIENTS_MAX = 16 /* so 8 early ones */
+    };
+    CLEANUP(world_clear)
+    struct world w = {.config = {.clients_max = CLIENTS_MAX,
+                                 .handshake_ms = 60000,
+                                 .no_limits = true}};
+    struct net_addresses found = {0};
+    int fds[SILENT];
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(net_resolve(&w.address, &found, NULL), OK);
+    for (size_t i = 0; i < SILENT; i++)
+        CHECK_UINT(net_connect(&found.at[0], &fds[i], NULL), OK);
+    for (int i = 0; i < 3; i++) {
+        CLEANUP(netclient_close) struct netclient c = {0};
+        uint32_t conn = 0;
+        CHECK_UINT(join_greeted(&w, &c, &conn), OK);
+        netclient_close(&c);
+        CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+        put(&w, &(struct pipe_record){.op = PIPE_CLOSED, .conn = conn});
+    }
+    unsigned closed = 0;
+    for (size_t i = 0; i < SILENT; i++) {
+        struct pollfd p = {.fd = fds[i], .events = POLLIN};
+        closed += poll(&p, 1, 0) == 1;
+        (void)close(fds[i]);
+    }
+    CHECK(closed >= SILENT - CLIENTS_MAX / 2);
+}
+
+static void a_network_has_so_many_connections(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.network_max = 2}};
+    CLEANUP(netclient_close) struct netclient first = {0};
+    CLEANUP(netclient_close) struct netclient second = {0};
+    CLEANUP(netclient_close) struct netclient third = {0};
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &first, &conn), OK);
+    CHECK_UINT(join_greeted(&w, &second, &conn), OK);
+    CHECK(netclient_connect(&third, &w.address) != OK);
+    netclient_close(&third);
+    netclient_close(&second);
+    CHECK(next_op(&w, PIPE_CLOSE) != NULL);
+    CHECK_UINT(join_greeted(&w, &third, &conn), OK);
+}
+
+static void who_begins_a_message_must_go_on_with_it(void)
+{
+    CLEANUP(world_clear) struct world w = {.config = {.rate_ms = 250}};
+    CLEANUP(netclient_close) struct netclient stalls = {0};
+    CLEANUP(netclient_close) struct netclient idle = {0};
+    CLEANUP(netclient_close) struct netclient goes_on = {0};
+    static const uint8_t part[NET_RATE_BYTES];
+    /* a frame of the largest size */
+    const struct bytes head = LIT("\x00\x00\xff\xfc\x01\x00\x00\x00\x01");
+    struct message none;
+    uint32_t conn = 0;
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(join_greeted(&w, &idle, &conn), OK);
+    CHECK_UINT(join_greeted(&w, &goes_on, &conn), OK);
+    CHECK_UINT(join_greeted(&w, &stalls, &conn), OK);
+    CHECK_UINT(netclient_raw(&goes_on, head), OK);
+    CHECK_UINT(netclient_raw(&stalls, head), OK);
+    CHECK_UINT(netclient_raw(&stalls, LIT("a little")), OK);
+    for (int i = 0; i < 10; i++) {
+        CHECK_UINT(netclient_raw(&goes_on, BYTES_ARRAY(part)), OK);
+        pump(&w, 60);
+    }
+    CHECK_UINT(netclient_wait_closed(&stalls), OK);
+    const struct seen *s = next_op(&w, PIPE_CLOSE);
+    CHECK(s != NULL && s->record.conn == conn);
+    idle.patience_ms = goes_on.patience_ms = 50;
+    CHECK_UINT(netclient_next(&goes_on, &none), ERR_NOTFOUND);
+    CHECK_UINT(netclient_next(&idle, &none), ERR_NOTFOUND);
+}
+
 static void a_connection_without_hello_is_closed_in_time(void)
 {
     CLEANUP(world_clear) struct world w = {.config = {.hello_ms = 200}};
@@ -762,6 +843,9 @@ static const struct test tests[] = {
     TEST(what_is_no_request_closes),
     TEST(a_silent_connection_is_closed_in_time),
     TEST(a_connection_without_hello_is_closed_in_time),
+    TEST(half_open_connections_keep_nobody_out),
+    TEST(a_network_has_so_many_connections),
+    TEST(who_begins_a_message_must_go_on_with_it),
     TEST(entries_to_a_slow_reader_are_dropped_and_told),
     TEST(a_client_that_asks_but_does_not_read_is_dropped),
     TEST(too_many_requests_under_way_make_a_client_wait),

@@ -26,6 +26,15 @@ static enum err parse_pow_bits(const char *text, void *field, struct problem *p)
     return OK;
 }
 
+static enum err parse_connections(const char *text, void *field,
+                                  struct problem *p)
+{
+    if (setting_number(text, field, NULL) == OK)
+        return OK;
+    return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                       "\"%.40s\" is no number of connections", text);
+}
+
 static enum err parse_processes(const char *text, void *field,
                                 struct problem *p)
 {
@@ -57,6 +66,9 @@ static const struct setting table[] = {
      parse_processes, offsetof(struct options, net_processes)},
     {"open-registration", NULL, NULL, "accounts need no invite", setting_flag,
      offsetof(struct options, open_registration)},
+    {"connections-per-network", "N", "0",
+     "from an IPv4 address or IPv6 /64; 0: a quarter of all", parse_connections,
+     offsetof(struct options, network_max)},
     {"pow-bits", "BITS", "18", "work asked of strangers, 1 to 26",
      parse_pow_bits, offsetof(struct options, pow_bits)},
     {"no-limits", NULL, NULL, "bound no rates; only for measurements",

@@ -21,6 +21,7 @@ struct options {
     enum log_level log_level;
     unsigned pow_bits;
     unsigned net_processes; /* 0: one for each core */
+    unsigned network_max;   /* connections from one network; 0: a share */
     bool open_registration;
     bool no_limits;
 

@@ -31,6 +31,7 @@
 
 /* What a start needs until the processes have parted. */
 struct start {
+    const struct options *options;
     struct tls_context *tls;
     struct file_lock lock;
     int doors[KEEPER_NETS_MAX][WEB_DOORS_]; /* 0: taken, or not there */
@@ -98,8 +99,16 @@ static size_t clients_max(void)
                                          : NET_CLIENTS_MAX;
 }
 
+/* A setting is for all processes together, among which the system spreads a
+ * network's connections. */
+static size_t network_share(const struct options *o, size_t processes)
+{
+    return (o->network_max + processes - 1) / processes;
+}
+
 static enum err serve_net(struct start *start, int pipe, struct problem *p)
 {
+    const struct options *o = start->options;
     CLEANUP(loop_free) struct loop *loop = NULL;
     CLEANUP(net_free) struct net *net = NULL;
     int *doors = start->doors[start->next];
@@ -109,7 +118,10 @@ static enum err serve_net(struct start *start, int pipe, struct problem *p)
                                       .proxy = doors[WEB_PROXY],
                                       .admin = doors[WEB_ADMIN],
                                       .pipe = pipe,
-                                      .clients_max = clients_max()};
+                                      .clients_max = clients_max(),
+                                      .no_limits = o->no_limits,
+                                      .network_max =
+                                          network_share(o, start->count)};
     memset(doors, 0, sizeof start->doors[0]); /* taken */
     TRY(net_create(loop, &config, &net, p));
     TRY(loop_signals(loop, signals, net_signal, net, p));
@@ -418,7 +430,7 @@ static enum err prepare(const struct options *o, struct start *start,
 
 enum err serve(const struct options *o, struct problem *p)
 {
-    CLEANUP(start_clear) struct start start = {0};
+    CLEANUP(start_clear) struct start start = {.options = o};
     CLEANUP(run_clear)
     struct run run = {.options = o, .cert = buf_new(TLS_PEM_MAX)};
     TRY(prepare(o, &start, &run, p));
