@@ -74,12 +74,8 @@ struct net {
     struct crowd crowd;
     struct metrics metrics; /* of all processes, as the store last told */
     uint64_t accepted;
-<<<<<<< HEAD
-    uint64_t web_clients;
-=======
     uint64_t turned_away;
-    uint64_t websockets;
->>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
+    uint64_t web_clients;
     uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
@@ -168,6 +164,7 @@ static void drop(struct client *c, const char *why)
 static bool must_wait(const struct client *c)
 {
     return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
+           (c->web != NULL && web_waits(c->web)) ||
            stream_queued(c->stream) >= c->net->config.slow_bytes;
 }
 
@@ -223,16 +220,6 @@ static void client_end(struct client *c)
 
 /* ---- From clients to the store ---- */
 
-<<<<<<< HEAD
-static bool must_wait(const struct client *c)
-{
-    return c->requests >= NET_REQUESTS_MAX || c->net->draining ||
-           (c->web != NULL && web_waits(c->web)) ||
-           stream_queued(c->stream) >= c->net->config.slow_bytes;
-}
-
-=======
->>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
 static void hold(struct client *c)
 {
     if (c->held)
@@ -360,12 +347,6 @@ static enum err web_user_send(void *ctx, struct bytes bytes)
 static enum err web_user_open(void *ctx, struct bytes origin)
 {
     struct client *c = ctx;
-<<<<<<< HEAD
-    if (origin.len > 0 && net_remote_parse(origin, &c->remote) != OK)
-        log_debug("net: the proxy names no address"); /* so it is its own */
-    c->net->web_clients++;
-    return open_at_store(c, (struct bytes){0});
-=======
     uint64_t remote = 0; /* all whom the proxy does not name */
     if (c->door == WEB_PUBLIC) {
         remote = crowd_remote(&c->guest);
@@ -374,9 +355,8 @@ static enum err web_user_open(void *ctx, struct bytes origin)
             log_debug("net: the proxy names no address");
         TRY(enter(c, remote));
     }
-    c->net->websockets++;
+    c->net->web_clients++;
     return open_at_store(c, remote, (struct bytes){0});
->>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
 }
 
 static enum err web_user_ask(void *ctx, uint32_t id, struct bytes message)
@@ -633,12 +613,8 @@ static void on_stats(struct net *n, struct bytes bytes)
     const struct metrics own = {
         .numbers = {[METRIC_CLIENTS] = n->count,
                     [METRIC_ACCEPTED] = n->accepted,
-<<<<<<< HEAD
-                    [METRIC_WEB_CLIENTS] = n->web_clients,
-=======
                     [METRIC_TURNED_AWAY] = n->turned_away,
-                    [METRIC_WEBSOCKETS] = n->websockets,
->>>>>>> 391f168 (net: bounds before the hello: early connections, networks, a minimum rate; a reconnect delay that grows with the crowd)
+                    [METRIC_WEB_CLIENTS] = n->web_clients,
                     [METRIC_QUEUED_BYTES] = streams_queued(n->streams),
                     [METRIC_PARTS_BYTES] = n->crowd.held,
                     [METRIC_NET_MEMORY] = metrics_memory()}};
