@@ -237,13 +237,17 @@ static bool run_together(struct store_sqlite *s, struct store_op *list)
     return true;
 }
 
-/* Deleted rows stay in the write-ahead log until it is emptied. */
+/* Deleted rows stay in the write-ahead log until it is emptied. What is left to
+ * give back is done after the next collection, in a second. */
 static void compact(struct store_sqlite *s)
 {
     s->collections = 0;
     for (size_t i = 0; i < FILE_COUNT && !s->crashed; i++) {
-        if (sql_compact(s->db[i]) != OK)
+        bool more = false;
+        if (sql_compact(s->db[i], &more) != OK)
             s->problem = *sql_problem(s->db[i]);
+        if (more)
+            s->collections = COMPACT_EVERY - 1;
     }
 }
 

@@ -539,9 +539,15 @@ enum err sql_migrate(struct sql *db, uint32_t app_id, const char *const steps[],
     return OK;
 }
 
-enum err sql_compact(struct sql *db)
+enum err sql_compact(struct sql *db, bool *out_more)
 {
-    TRY(sql_exec(db, "PRAGMA incremental_vacuum"));
+    char pragma[PRAGMA_MAX];
+    uint64_t left = 0;
+    (void)snprintf(pragma, sizeof pragma, "PRAGMA incremental_vacuum(%u)",
+                   SQL_COMPACT_PAGES);
+    TRY(sql_exec(db, pragma));
+    TRY(pragma_u64(db, "PRAGMA freelist_count", &left));
+    *out_more = left > 0;
     return sql_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 

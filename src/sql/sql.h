@@ -146,9 +146,14 @@ struct sql_hook {
 };
 void sql_set_hook(struct sql *db, struct sql_hook hook);
 
-/* Moves the write-ahead log into the file, empties it, and gives freed pages
- * back to the system: deleted rows are then in no file. */
-MUST_USE enum err sql_compact(struct sql *db);
+#define SQL_COMPACT_PAGES 1024U
+
+/* Gives some freed pages back to the system (at most SQL_COMPACT_PAGES, so that
+ * it never takes long; `out_more` says whether others are left), moves the
+ * write-ahead log into the file and empties it: deleted rows are then in no
+ * file, freed pages that are left hold zeros. */
+MUST_USE enum err sql_compact(struct sql *db, bool *out_more);
+
 /* Copies the database, consistently, to a new file with the same key. */
 MUST_USE enum err sql_backup(struct sql *db, const char *path);
 /* Reads every page: ERR_IO with PROBLEM_DAMAGED when one is not as it was. */

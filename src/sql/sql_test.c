@@ -211,12 +211,13 @@ static void crash_leaves_what_was_durable(void)
 
 static void keyed_file_shows_nothing(void)
 {
+    bool more = false;
     CLEANUP(place_clear) struct place p = place_make();
     CLEANUP(sql_close) struct sql *db = NULL;
     const struct secret key = key_of(7);
     CHECK_UINT(open_at(&p, &key, &db), OK);
     CHECK_UINT(note_put(db, 1, LIT("a telling text")), OK);
-    CHECK_UINT(sql_compact(db), OK);
+    CHECK_UINT(sql_compact(db, &more), OK);
     CHECK(!file_holds(p.path, LIT("a telling text")));
     CHECK(!file_holds(p.path, LIT("SQLite format 3")));
     CHECK(!file_holds(p.path, LIT("CREATE TABLE")));
@@ -248,12 +249,13 @@ static void rejects_a_wrong_key(void)
 
 static void rejects_a_plain_file_where_a_keyed_one_should_be(void)
 {
+    bool more = false;
     CLEANUP(place_clear) struct place p = place_make();
     CLEANUP(sql_close) struct sql *db = NULL;
     const struct secret key = key_of(7);
     struct problem problem = {0};
     CHECK_UINT(open_at(&p, NULL, &db), OK);
-    CHECK_UINT(sql_compact(db), OK);
+    CHECK_UINT(sql_compact(db, &more), OK);
     sql_close(&db);
     const struct sql_config config = {.path = p.path, .key = &key};
     CHECK_UINT(sql_open(&config, &problem, &db), ERR_AUTH);
@@ -353,13 +355,14 @@ static void full_disk_is_told_and_survived(void)
 
 static void damaged_file_is_told(void)
 {
+    bool more = false;
     CLEANUP(place_clear) struct place p = place_make();
     CLEANUP(sql_close) struct sql *db = NULL;
     CHECK_UINT(open_at(&p, NULL, &db), OK);
     for (unsigned i = 0; i < 500; i++)
         CHECK_UINT(note_put(db, i, LIT("0123456789abcdef")), OK);
     CHECK_UINT(sql_check(db), OK);
-    CHECK_UINT(sql_compact(db), OK);
+    CHECK_UINT(sql_compact(db, &more), OK);
     sql_close(&db);
 
     int fd = open(p.path, O_WRONLY | O_CLOEXEC);
@@ -400,6 +403,7 @@ static void failed_migration_changes_nothing(void)
 
 static void deleted_rows_are_in_no_file(void)
 {
+    bool more = false;
     CLEANUP(place_clear) struct place p = place_make();
     CLEANUP(sql_close) struct sql *db = NULL;
     char wal[96];
@@ -408,9 +412,29 @@ static void deleted_rows_are_in_no_file(void)
     CHECK_UINT(note_put(db, 1, LIT("soon to be gone")), OK);
     CHECK(file_holds(wal, LIT("soon to be gone")));
     CHECK_UINT(sql_exec(db, "DELETE FROM note"), OK);
-    CHECK_UINT(sql_compact(db), OK);
+    CHECK_UINT(sql_compact(db, &more), OK);
     CHECK(!file_holds(p.path, LIT("soon to be gone")));
     CHECK(!file_holds(wal, LIT("soon to be gone")));
+}
+
+/* A little at a time, until nothing is left. */
+static void freed_pages_go_back_to_the_system(void)
+{
+    CLEANUP(place_clear) struct place p = place_make();
+    CLEANUP(sql_close) struct sql *db = NULL;
+    static const uint8_t page[4096];
+    struct stat st;
+    unsigned rounds = 0;
+    CHECK_UINT(open_at(&p, NULL, &db), OK);
+    CHECK_UINT(sql_exec(db, "BEGIN"), OK);
+    for (unsigned i = 0; i < 2 * SQL_COMPACT_PAGES; i++)
+        CHECK_UINT(note_put(db, i, BYTES_ARRAY(page)), OK);
+    CHECK_UINT(sql_exec(db, "COMMIT; DELETE FROM note"), OK);
+    for (bool more = true; more; rounds++)
+        CHECK_UINT(sql_compact(db, &more), OK);
+    CHECK(rounds >= 2 && rounds < 10);
+    CHECK(stat(p.path, &st) == 0);
+    CHECK(st.st_size < (off_t)(64 * sizeof page));
 }
 
 static void backup_opens_with_the_same_key_only(void)
@@ -478,6 +502,7 @@ static const struct test tests[] = {
     TEST(rejects_files_of_others_and_of_the_future),
     TEST(failed_migration_changes_nothing),
     TEST(deleted_rows_are_in_no_file),
+    TEST(freed_pages_go_back_to_the_system),
     TEST(backup_opens_with_the_same_key_only),
     TEST(database_in_memory_works_alike),
     TEST(shared_memory_outlives_one_connection),
