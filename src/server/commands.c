@@ -33,7 +33,7 @@ static enum err command_check(const struct options *o, struct problem *p)
     CLEANUP(server_close) struct server s = {0};
     TRY(home_open_existing(o->data, &lock, p));
     TRY(server_open(o, true, &s, p));
-    TRY(store_sqlite_check(s.sqlite, p));
+    TRY(server_check(&s, p));
     (void)printf("%s: no fault found\n", o->data);
     return OK;
 }
@@ -51,7 +51,7 @@ static enum err command_legal_export(const struct options *o, struct problem *p)
 {
     CLEANUP(server_close) struct server s = {0};
     TRY(server_open(o, true, &s, p));
-    return legal_export(s.sqlite, o->word, p);
+    return legal_export(&s, o->word, p);
 }
 
 static uint32_t today(void) { return (uint32_t)(clock_wall_ms() / DAY_MS); }

@@ -29,12 +29,12 @@ void fixture_init(struct fixture *f)
 /* Without a folder, a store lives as long as it is open. */
 static enum err pg_start(struct fixture *f, const char *conninfo)
 {
+    bool existing = f->store_config.dir != NULL && f->erased;
     const struct store_pg_config config = {.conninfo = conninfo,
+                                           .existing = existing,
                                            .quotas = f->store_config.quotas};
     struct problem p = {0};
-    enum err err = OK;
-    if (f->store_config.dir == NULL || !f->erased)
-        err = store_pg_erase(conninfo, &p);
+    enum err err = existing ? OK : store_pg_erase(conninfo, &p);
     f->erased = true;
     if (err == OK)
         err = store_pg_open(&config, &p, &f->pg);

@@ -4,22 +4,9 @@
 
 #include "base/buf.h"
 
-#define FIELDS_MAX  7U
 #define DEVICES_MAX ((size_t)64 * 1024) /* bytes of ids */
 
-/* A table, and what its columns are called; its query's `?` is an account, or a
- * device of it. */
-struct section {
-    enum store_file file;
-    const char *row;
-    const char *query;
-    struct {
-        const char *name;
-        enum export_kind kind;
-    } field[FIELDS_MAX];
-};
-
-static const struct section of_account[] = {
+static const struct export_section of_account[] = {
     {FILE_ACCOUNTS,
      "account",
      "SELECT name, id, made_week, used_week, version, contact_hash, disabled"
@@ -63,13 +50,13 @@ static const struct section of_account[] = {
 };
 
 /* Of an account that was deleted; its `?` is the name. */
-static const struct section of_name = {
+static const struct export_section of_name = {
     FILE_ACCOUNTS,
     "name of a deleted account",
     "SELECT name, week FROM resting WHERE name = ?",
     {{"name", EXPORT_TEXT}, {"week of the deletion", EXPORT_WEEK}}};
 
-static const struct section of_device[] = {
+static const struct export_section of_device[] = {
     {FILE_ACCOUNTS,
      "KeyPackage",
      "SELECT device, hash, last_resort, day, body FROM package"
@@ -103,6 +90,18 @@ static const struct section of_device[] = {
 
 #define COUNT_OF(list) (sizeof(list) / sizeof((list)[0]))
 
+const struct export_section *export_of_account(size_t i)
+{
+    return i < COUNT_OF(of_account) ? &of_account[i] : NULL;
+}
+
+const struct export_section *export_of_device(size_t i)
+{
+    return i < COUNT_OF(of_device) ? &of_device[i] : NULL;
+}
+
+const struct export_section *export_of_name(void) { return &of_name; }
+
 const char *export_query(size_t i)
 {
     if (i < COUNT_OF(of_account))
@@ -113,30 +112,39 @@ const char *export_query(size_t i)
     return i == COUNT_OF(of_device) ? of_name.query : NULL;
 }
 
-static void put_row(const struct section *sec, const struct sql_query *q,
-                    const struct export_sink *sink)
+void export_put_row(const struct export_section *section,
+                    void (*read)(void *row, int column,
+                                 struct export_field *out),
+                    void *row, const struct export_sink *sink)
 {
-    for (int i = 0; i < (int)FIELDS_MAX && sec->field[i].name != NULL; i++) {
-        const struct export_field f = {.row = sec->row,
-                                       .name = sec->field[i].name,
-                                       .first = i == 0,
-                                       .kind = sec->field[i].kind,
-                                       .number = sql_u64(q, i),
-                                       .bytes = sql_bytes(q, i),
-                                       .missing = sql_is_null(q, i)};
+    for (int i = 0;
+         i < (int)EXPORT_FIELDS_MAX && section->field[i].name != NULL; i++) {
+        struct export_field f = {.row = section->row,
+                                 .name = section->field[i].name,
+                                 .first = i == 0,
+                                 .kind = section->field[i].kind};
+        read(row, i, &f);
         sink->put(sink->ctx, &f);
     }
 }
 
-static enum err put_section(struct store_sqlite *s, const struct section *sec,
-                            struct bytes id, const struct export_sink *sink,
-                            size_t *rows)
+static void read_field(void *row, int column, struct export_field *out)
+{
+    const struct sql_query *q = row;
+    out->number = sql_u64(q, column);
+    out->bytes = sql_bytes(q, column);
+    out->missing = sql_is_null(q, column);
+}
+
+static enum err put_section(struct store_sqlite *s,
+                            const struct export_section *sec, struct bytes id,
+                            const struct export_sink *sink, size_t *rows)
 {
     CLEANUP(sql_end)
     struct sql_query q = sql_query(s->db[sec->file], sec->query);
     sql_put_bytes(&q, id);
     for (; sql_next(&q); ++*rows)
-        put_row(sec, &q, sink);
+        export_put_row(sec, read_field, &q, sink);
     enum err err = sql_finish(&q);
     if (err != OK)
         s->problem = *sql_problem(s->db[sec->file]);

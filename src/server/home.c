@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #define LOCK_FILE "lock"
-#define KEY_FILE  "server.key"
 #define CERT_FILE "tls.crt"
 #define TLS_FILE  "tls.key"
 #define CERT_NAME "sotto" /* clients pin keys; a name would say nothing */
@@ -32,7 +31,7 @@ enum err home_open_existing(const char *dir, struct file_lock *out_lock,
                             struct problem *p)
 {
     char path[FILE_PATH_MAX];
-    TRY(file_path(dir, KEY_FILE, path, p));
+    TRY(file_path(dir, HOME_KEY_FILE, path, p));
     if (!file_exists(path))
         return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
                            "%.100s is not the data folder of a sottod", dir);
@@ -60,7 +59,7 @@ enum err home_server_key(const char *dir, struct crypto *crypto,
 {
     char path[FILE_PATH_MAX];
     CLEANUP(buf_clear) struct buf seed = buf_new(SECRET_MAX);
-    TRY(file_path(dir, KEY_FILE, path, p));
+    TRY(file_path(dir, HOME_KEY_FILE, path, p));
     enum err err = file_read_private(path, &seed, p);
     if (err == ERR_NOTFOUND && random != NULL)
         return make_server_key(path, crypto, random, out_key, p);

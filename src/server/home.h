@@ -15,6 +15,8 @@
 #include "crypto/crypto.h"
 #include "sys/files.h"
 
+#define HOME_KEY_FILE "server.key"
+
 /* Makes the folder when it is not there, and takes its lock. */
 MUST_USE enum err home_open(const char *dir, struct file_lock *out_lock,
                             struct problem *p);

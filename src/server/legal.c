@@ -2,6 +2,7 @@
 #include "server/legal.h"
 #include "server/date.h"
 #include "server/export.h"
+#include "server/export_pg.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -73,13 +74,15 @@ static void put_field(void *ctx, const struct export_field *f)
     (void)printf("\n");
 }
 
-enum err legal_export(struct store_sqlite *s, const char *name,
-                      struct problem *p)
+enum err legal_export(struct server *s, const char *name, struct problem *p)
 {
     bool begun = false;
     const struct export_sink sink = {put_field, &begun};
     const struct bytes bytes = {(const uint8_t *)name, strlen(name)};
-    TRY(export_account(s, bytes, &sink, p));
+    if (s->pg != NULL)
+        TRY(export_account_pg(s->pg, bytes, &sink, p));
+    else
+        TRY(export_account(s->sqlite, bytes, &sink, p));
     (void)printf("%s", after);
     return OK;
 }

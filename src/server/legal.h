@@ -2,8 +2,8 @@
 /* `sottod legal-export`: what the server holds about an account, for people. */
 #pragma once
 
-#include "server/store_sqlite.h"
+#include "server/server.h"
 
 /* Prints it on standard output. `name` is that of a handle, without its @. */
-MUST_USE enum err legal_export(struct store_sqlite *s, const char *name,
+MUST_USE enum err legal_export(struct server *s, const char *name,
                                struct problem *p);

@@ -3,7 +3,11 @@
 
 #include "proto/derive.h"
 #include "server/keeper.h"
+#include "server/store_pg.h"
 #include "sys/files.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 static enum err parse_level(const char *text, void *field, struct problem *p)
 {
@@ -12,6 +16,15 @@ static enum err parse_level(const char *text, void *field, struct problem *p)
     return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
                        "\"%.40s\" is no log level: error, warn, info, debug",
                        text);
+}
+
+/* The name is not repeated: it may hold a password. */
+static enum err parse_store(const char *text, void *field, struct problem *p)
+{
+    if (store_pg_named(text))
+        return setting_text(text, field, p);
+    return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                       "store: neither postgresql://... nor KEYWORD=VALUE...");
 }
 
 static enum err parse_pow_bits(const char *text, void *field, struct problem *p)
@@ -50,6 +63,9 @@ static enum err parse_processes(const char *text, void *field,
 static const struct setting table[] = {
     {"data", "DIR", NULL, "the data folder; made when it is not there",
      setting_text, offsetof(struct options, data)},
+    {"store", "NAME", NULL,
+     "a PostgreSQL database, as libpq names it; else files in the data folder",
+     parse_store, offsetof(struct options, store)},
     {"listen", "ADDRESS", "*", "HOST[:PORT] to listen on; * is every address",
      setting_text, offsetof(struct options, listen)},
     {"proxy-listen", "ADDRESS", NULL,
@@ -116,6 +132,21 @@ void options_clear(struct options *o)
 {
     buf_clear(&o->file);
     *o = (struct options){0};
+}
+
+static void wipe(const char *text)
+{
+    char *at = NULL; /* of argv, the environment or the file's buffer: ours */
+    if (text == NULL)
+        return;
+    memcpy(&at, &text, sizeof at);
+    explicit_bzero(at, strlen(at));
+}
+
+void options_hide(const struct options *o)
+{
+    wipe(o->store);
+    wipe(getenv("PGPASSWORD")); /* NOLINT(concurrency-mt-unsafe) */
 }
 
 void options_show(const struct options *o, int fd)

@@ -12,6 +12,7 @@
 
 struct options {
     const char *data;
+    const char *store; /* NULL: files in the data folder */
     const char *listen;
     const char *proxy_listen; /* NULL: nowhere, as is the next */
     const char *admin_listen;
@@ -44,6 +45,10 @@ extern const struct settings options_table;
 MUST_USE enum err options_read(const struct settings *switches, char **words,
                                struct options *o, struct problem *p);
 void options_clear(struct options *o);
+
+/* Wipes what may hold a database's password, from the command line too, which
+ * others can see. `store` is then empty. */
+void options_hide(const struct options *o);
 
 /* Prints what is in force, as a file that says the same. */
 void options_show(const struct options *o, int fd);

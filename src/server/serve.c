@@ -147,6 +147,7 @@ static int net_main(void *ctx, int pipe)
     struct start *start = ctx;
     struct problem p = {0};
     keep_own(start);
+    options_hide(start->options); /* the way to the database is the store's */
     keep_memory();
     enum err err = serve_net(start, pipe, &p);
     if (err != OK)
@@ -287,8 +288,20 @@ static void add_folders(struct folders *f, const char *path)
     add_folder(f, real);
 }
 
+/* What a store whose database is elsewhere needs beside. */
+static void add_database(struct sandbox *sandbox, struct folders *f,
+                         const struct store_pg_needs *needs)
+{
+    sandbox->kind = SANDBOX_DATABASE;
+    for (size_t i = 0; i < STORE_PG_FILES && f->count + 2 <= SANDBOX_READ_MAX;
+         i++)
+        add_folders(f, needs->files[i]);
+    for (size_t i = 0; i < STORE_PG_PORTS && i < SANDBOX_PORTS_MAX; i++)
+        sandbox->ports[i] = needs->ports[i];
+}
+
 static enum err enter_sandbox(const struct run *run, const struct start *start,
-                              struct problem *p)
+                              const struct server *s, struct problem *p)
 {
     pid_t pids[KEEPER_NETS_MAX];
     struct folders f = {0};
@@ -300,6 +313,8 @@ static enum err enter_sandbox(const struct run *run, const struct start *start,
         pids[i] = start->nets[i].pid;
     add_folders(&f, run->options->cert);
     add_folders(&f, run->options->key);
+    if (s->pg != NULL)
+        add_database(&sandbox, &f, store_pg_needs(s->pg));
     for (size_t i = 0; i < f.count; i++)
         sandbox.read[i] = f.paths[i];
     return sandbox_enter(&sandbox, p);
@@ -308,7 +323,7 @@ static enum err enter_sandbox(const struct run *run, const struct start *start,
 static enum err serve_store(struct run *run, struct start *start,
                             struct problem *p)
 {
-    CLEANUP(server_close) struct server s = {0};
+    CLEANUP(server_close) struct server s = {.serves = true};
     CLEANUP(loop_free) struct loop *loop = NULL;
     CLEANUP(keeper_free) struct keeper *keeper = NULL;
     TRY(server_open(run->options, !run->is_new, &s, p));
@@ -326,7 +341,7 @@ static enum err serve_store(struct run *run, struct start *start,
         TRY(server_print_invite(&s, p));
     keeper_start(keeper);
     TRY(print_addresses(run->options, run->addresses, p));
-    TRY(enter_sandbox(run, start, p));
+    TRY(enter_sandbox(run, start, &s, p));
     TRY(loop_run(loop));
     return keeper_result(keeper, p);
 }
@@ -421,7 +436,8 @@ static enum err prepare(const struct options *o, struct start *start,
     TRY(home_open(o->data, &start->lock, p));
     /* The last thing that a first start makes. Once it is there, a file that is
      * missing was lost, and is not made anew. */
-    TRY(file_path(o->data, "blobs", path, p));
+    TRY(file_path(o->data, o->store != NULL ? HOME_KEY_FILE : "blobs", path,
+                  p));
     run->is_new = !file_exists(path);
     TRY(load_tls(o, start, run, p));
     start->count = processes(o);

@@ -13,6 +13,7 @@ void server_close(struct server *s)
 {
     core_free(&s->core);
     store_sqlite_close(&s->sqlite);
+    store_pg_close(&s->pg);
     secret_clear(&s->key);
     crypto_free(&s->crypto);
 }
@@ -28,20 +29,49 @@ static const struct core_limits no_limits = {
     .remote_stranger_tasks = UINT32_MAX,
 };
 
-enum err server_open(const struct options *o, bool existing, struct server *s,
-                     struct problem *p)
+static enum err open_pg(const struct options *o, bool existing,
+                        struct server *s, struct problem *p)
+{
+    const struct store_pg_config config = {
+        .conninfo = o->store, .existing = existing, .beside = !s->serves};
+    enum err err = store_pg_open(&config, p, &s->pg);
+    options_hide(o);
+    TRY(err);
+    s->store = store_pg_store(s->pg);
+    s->admin = store_pg_admin(s->pg);
+    return OK;
+}
+
+static enum err open_sqlite(const struct options *o, bool existing,
+                            struct server *s, struct problem *p)
 {
     const struct store_sqlite_config config = {.dir = o->data,
                                                .existing = existing};
+    TRY(store_sqlite_open(&config, p, &s->sqlite));
+    s->store = store_sqlite_store(s->sqlite);
+    s->admin = store_sqlite_admin(s->sqlite);
+    return OK;
+}
+
+enum err server_check(struct server *s, struct problem *p)
+{
+    return s->pg != NULL ? store_pg_check(s->pg, p)
+                         : store_sqlite_check(s->sqlite, p);
+}
+
+enum err server_open(const struct options *o, bool existing, struct server *s,
+                     struct problem *p)
+{
     s->random = entropy_system();
     if (crypto_create(&s->crypto) != OK)
         return problem_set(p, ERR_NOMEM, PROBLEM_SYSTEM,
                            "cannot set up the cryptography");
+    if (o->store != NULL) /* before the key: a new one is for new tables */
+        TRY(open_pg(o, existing, s, p));
     TRY(home_server_key(o->data, s->crypto, existing ? NULL : &s->random,
                         &s->key, p));
-    TRY(store_sqlite_open(&config, p, &s->sqlite));
-    s->store = store_sqlite_store(s->sqlite);
-    s->admin = store_sqlite_admin(s->sqlite);
+    if (o->store == NULL)
+        TRY(open_sqlite(o, existing, s, p));
     const struct core_parts parts = {
         .crypto = s->crypto,
         .random = &s->random,

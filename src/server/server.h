@@ -6,13 +6,16 @@
 #include "crypto/crypto.h"
 #include "server/core.h"
 #include "server/options.h"
+#include "server/store_pg.h"
 #include "server/store_sqlite.h"
 
 struct server {
     struct random random;
     struct crypto *crypto;
     struct secret key;
-    struct store_sqlite *sqlite;
+    struct store_sqlite *sqlite; /* one of the two */
+    struct store_pg *pg;
+    bool serves; /* set before: it is the one server of its database */
     struct store store;
     struct store_admin admin;
     struct core *core;
@@ -23,6 +26,9 @@ struct server {
 MUST_USE enum err server_open(const struct options *o, bool existing,
                               struct server *s, struct problem *p);
 void server_close(struct server *s);
+
+/* Verifies the store. */
+MUST_USE enum err server_check(struct server *s, struct problem *p);
 
 /* Makes one more invite code and prints it. */
 MUST_USE enum err server_print_invite(struct server *s, struct problem *p);

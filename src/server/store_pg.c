@@ -145,6 +145,7 @@ static void lane_connect(struct pg_lane *l)
         lane_lost(l, "cannot connect");
         return;
     }
+    pg_quiet(l->conn);
     l->state = LANE_CONNECTING;
     l->deadline_ms = clock_mono_ms() + CONNECT_MS;
     lane_watch(l, EPOLLOUT);
@@ -638,7 +639,10 @@ struct store store_pg_store(struct store_pg *s)
                           .wait = wait};
 }
 
-uint16_t store_pg_port(const struct store_pg *s) { return s->port; }
+const struct store_pg_needs *store_pg_needs(const struct store_pg *s)
+{
+    return &s->needs;
+}
 
 /* --- opening --- */
 
@@ -734,10 +738,7 @@ void store_pg_close(struct store_pg **s)
 
 enum err store_pg_check(struct store_pg *s, struct problem *problem)
 {
-    CLEANUP(pg_conn_close)
-    PGconn *conn = PQconnectdbParams(s->keys, s->values, 0);
-    if (PQstatus(conn) != CONNECTION_OK)
-        return pg_problem(problem, "cannot connect", conn);
-    PQclear(PQexec(conn, pg_server_query));
+    CLEANUP(pg_conn_close) PGconn *conn = NULL;
+    TRY(pg_connect_again(s, &conn, problem));
     return pg_verify(conn, problem);
 }

@@ -32,7 +32,7 @@ struct store_pg;
 
 struct store_pg_config {
     const char *conninfo; /* URI, or keywords and values: libpq's */
-    bool existing;        /* make no tables */
+    bool existing;        /* the tables are there; else they must not be */
     bool beside; /* a tool beside a running server: takes nothing over */
     struct store_quotas quotas;
 };
@@ -52,8 +52,14 @@ struct store store_pg_store(struct store_pg *s);
 /* The store as its operator sees it. */
 struct store_admin store_pg_admin(struct store_pg *s);
 
-/* The TCP port of the database (0: a local socket), for the sandbox. */
-uint16_t store_pg_port(const struct store_pg *s);
+/* What it needs from a sandbox to connect again; borrowed from the store. */
+#define STORE_PG_PORTS 8U
+#define STORE_PG_FILES 4U
+struct store_pg_needs {
+    uint16_t ports[STORE_PG_PORTS];    /* TCP; 0: no more */
+    const char *files[STORE_PG_FILES]; /* for TLS; NULL: no more */
+};
+const struct store_pg_needs *store_pg_needs(const struct store_pg *s);
 
 /* Looks for what does not fit together; ERR_IO with PROBLEM_DAMAGED. Waits. */
 MUST_USE enum err store_pg_check(struct store_pg *s, struct problem *problem);

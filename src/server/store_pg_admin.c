@@ -10,12 +10,6 @@
 #define KEY_SIZE_MAX  256U
 #define BINARY        1
 
-static void result_clear(PGresult **r)
-{
-    PQclear(*r);
-    *r = NULL;
-}
-
 static struct bytes cell(const PGresult *r, int row, int column)
 {
     return (struct bytes){(const uint8_t *)PQgetvalue(r, row, column),
@@ -26,18 +20,6 @@ static uint64_t number(const PGresult *r, int row, int column)
 {
     struct reader in = reader_of(cell(r, row, column));
     return in.rest.len == 4 ? reader_u32(&in) : reader_u64(&in);
-}
-
-static enum err connect_to(const struct store_pg *s, PGconn **out,
-                           struct problem *p)
-{
-    CLEANUP(pg_conn_close)
-    PGconn *conn = PQconnectdbParams(s->keys, s->values, 0);
-    if (PQstatus(conn) != CONNECTION_OK)
-        return pg_problem(p, "cannot connect", conn);
-    *out = conn;
-    conn = NULL; /* handed over */
-    return OK;
 }
 
 static enum err run(PGconn *conn, const char *query, const struct params *q,
@@ -65,7 +47,7 @@ static enum err put_page(PGconn *conn, struct buf *after,
         " WHERE $1::bytea = '' OR (h.shard, h.name) >"
         " (shard_of_name($1), $1) ORDER BY h.shard, h.name LIMIT $2::bigint";
     CLEANUP(params_clear) struct params q = {0};
-    CLEANUP(result_clear) PGresult *r = NULL;
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
     put_bytes(&q, buf_bytes(after));
     put_number(&q, PAGE_ACCOUNTS);
     TRY(run(conn, query, &q, &r, p));
@@ -92,7 +74,7 @@ static enum err accounts(void *ctx, const struct store_account_sink *sink,
     CLEANUP(pg_conn_close) PGconn *conn = NULL;
     CLEANUP(buf_clear) struct buf after = buf_new(KEY_SIZE_MAX);
     bool more = true;
-    TRY(connect_to(ctx, &conn, p));
+    TRY(pg_connect_again(ctx, &conn, p));
     while (more)
         TRY(put_page(conn, &after, sink, &more, p));
     return OK;
@@ -104,8 +86,8 @@ static enum err change(void *ctx, const char *query, const struct params *q,
                        struct bytes name, struct problem *p)
 {
     CLEANUP(pg_conn_close) PGconn *conn = NULL;
-    CLEANUP(result_clear) PGresult *r = NULL;
-    TRY(connect_to(ctx, &conn, p));
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
+    TRY(pg_connect_again(ctx, &conn, p));
     TRY(run(conn, query, q, &r, p));
     return number(r, 0, 0) == STATUS_OK ? OK : store_nobody(name, p);
 }

@@ -18,6 +18,7 @@
 #define OWNER_SIZE     16U
 #define PARAMS_MAX     16U
 #define LISTS_MAX      3U
+#define STORE_PG_PATH  512U
 #define BACKOFF_MIN_MS 50U
 #define BACKOFF_MAX_MS 5000U
 #define CONNECT_MS     10000U
@@ -98,7 +99,8 @@ struct store_pg {
     struct store_op *collect; /* the core's, while its parts are under way */
     unsigned collect_parts;
     uint64_t collections;
-    uint16_t port;
+    struct store_pg_needs needs;
+    char root_file[STORE_PG_PATH]; /* with authorities, in the home folder */
     /* How to connect: found out once, since later no file can be read. */
     PQconninfoOption *options;
     char *password;
@@ -138,15 +140,16 @@ unsigned pg_lane_of(const struct store_op *op);
 
 /* --- connections that wait: opening, checking --- */
 
-struct pg_texts {
-    const char *texts[2];
-};
+void pg_quiet(PGconn *conn);
 void pg_conn_close(PGconn **conn);
+void pg_result_clear(PGresult **r);
 MUST_USE enum err pg_connect(const char *conninfo, PGconn **out,
                              struct problem *p);
 /* Takes from a connection how to make others. */
 MUST_USE enum err pg_remember(struct store_pg *s, PGconn *conn,
                               struct problem *p);
+MUST_USE enum err pg_connect_again(const struct store_pg *s, PGconn **out,
+                                   struct problem *p);
 void pg_forget(struct store_pg *s);
 MUST_USE enum err pg_migrate(PGconn *conn, bool existing, struct problem *p);
 MUST_USE enum err pg_verify(PGconn *conn, struct problem *p);

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #define ADDRESSES_SIZE 4096U
+#define DEF_PORT       5432U
 #define SERVER_MIN     150000 /* 15: the oldest that is tested */
 #define VERSION_MAX    1000000
 
@@ -23,7 +24,7 @@ void pg_conn_close(PGconn **conn)
     *conn = NULL;
 }
 
-static void result_clear(PGresult **r)
+void pg_result_clear(PGresult **r)
 {
     PQclear(*r);
     *r = NULL;
@@ -33,6 +34,19 @@ bool store_pg_named(const char *text)
 {
     return strncmp(text, "postgresql://", 13) == 0 ||
            strncmp(text, "postgres://", 11) == 0 || strchr(text, '=') != NULL;
+}
+
+/* Notices go nowhere, instead of to standard error: what matters is an error,
+ * too. */
+static void drop_notice(void *ctx, const PGresult *r)
+{
+    (void)ctx;
+    (void)r;
+}
+
+void pg_quiet(PGconn *conn)
+{
+    (void)PQsetNoticeReceiver(conn, drop_notice, NULL);
 }
 
 /* libpq ends its sentences with a line feed, and may have several. Where it
@@ -76,6 +90,7 @@ enum err pg_connect(const char *conninfo, PGconn **out, struct problem *p)
         return problem_set(p, ERR_NOMEM, PROBLEM_SYSTEM, "no memory");
     if (PQstatus(conn) != CONNECTION_OK)
         return pg_problem(p, "cannot connect", conn);
+    pg_quiet(conn);
     *out = conn;
     conn = NULL; /* handed over */
     return OK;
@@ -141,6 +156,42 @@ static void remember_option(struct store_pg *s, size_t *count, const char *key,
     (*count)++;
 }
 
+static const char *option(const struct store_pg *s, const char *key)
+{
+    for (const PQconninfoOption *o = s->options; o->keyword != NULL; o++)
+        if (strcmp(o->keyword, key) == 0 && o->val != NULL)
+            return o->val;
+    return "";
+}
+
+/* One for all hosts, or one for each. */
+static void needs_ports(struct store_pg *s)
+{
+    const char *at = option(s, "port");
+    for (size_t i = 0; i < STORE_PG_PORTS; i++) {
+        unsigned long port = strtoul(at, NULL, 10);
+        s->needs.ports[i] =
+            (uint16_t)(port > 0 && port <= UINT16_MAX ? port : DEF_PORT);
+        at += strcspn(at, ",");
+        if (*at++ == '\0')
+            return;
+    }
+}
+
+static void needs_files(struct store_pg *s)
+{
+    static const char *const keys[] = {"sslrootcert", "sslcert", "sslkey"};
+    const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe) */
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (option(s, keys[i])[0] == '/')
+            s->needs.files[count++] = option(s, keys[i]);
+    int len = snprintf(s->root_file, sizeof s->root_file,
+                       "%s/.postgresql/root.crt", home != NULL ? home : "");
+    if (home != NULL && len > 0 && (size_t)len < sizeof s->root_file)
+        s->needs.files[count] = s->root_file;
+}
+
 enum err pg_remember(struct store_pg *s, PGconn *conn, struct problem *p)
 {
     const char *hosts = "";
@@ -168,8 +219,9 @@ enum err pg_remember(struct store_pg *s, PGconn *conn, struct problem *p)
         TRY(addresses_find(hosts, s->addresses, p));
     remember_option(s, &count, "hostaddr", s->addresses);
     remember_option(s, &count, "password", s->password);
-    bool local = hosts[0] == '/' || hosts[0] == '\0';
-    s->port = local ? 0 : (uint16_t)strtoul(PQport(conn), NULL, 10);
+    if (s->addresses[strspn(s->addresses, ",")] != '\0' || addressed)
+        needs_ports(s);
+    needs_files(s);
     return OK;
 }
 
@@ -225,7 +277,7 @@ enum err pg_server_check(const PGresult *r, struct problem *p)
 static enum err run(PGconn *conn, const char *text, PGresult **out,
                     struct problem *p)
 {
-    result_clear(out);
+    pg_result_clear(out);
     *out = PQexec(conn, text);
     ExecStatusType status = PQresultStatus(*out);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
@@ -249,7 +301,7 @@ static enum err make_tables(PGconn *conn, PGresult **r, struct problem *p)
 
 enum err pg_migrate(PGconn *conn, bool existing, struct problem *p)
 {
-    CLEANUP(result_clear) PGresult *r = NULL;
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
     TRY(run(conn, pg_server_query, &r, p));
     TRY(pg_server_check(r, p));
     TRY(run(conn, "SELECT to_regclass('" SCHEMA ".schema_version')", &r, p));
@@ -259,6 +311,10 @@ enum err pg_migrate(PGconn *conn, bool existing, struct problem *p)
                                "the database has no tables of a Sotto server");
         return make_tables(conn, &r, p);
     }
+    if (!existing)
+        return problem_set(p, ERR_EXISTS, PROBLEM_USAGE,
+                           "the database has the tables of a Sotto server, but "
+                           "the data folder has not its key: restore it");
     TRY(run(conn, "SELECT version FROM schema_version", &r, p));
     long version =
         PQntuples(r) == 1 ? strtol(PQgetvalue(r, 0, 0), NULL, 10) : 0;
@@ -273,9 +329,24 @@ enum err pg_migrate(PGconn *conn, bool existing, struct problem *p)
     return OK; /* there is no older one than ours yet */
 }
 
+enum err pg_connect_again(const struct store_pg *s, PGconn **out,
+                          struct problem *p)
+{
+    CLEANUP(pg_conn_close)
+    PGconn *conn = PQconnectdbParams(s->keys, s->values, 0);
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
+    if (PQstatus(conn) != CONNECTION_OK)
+        return pg_problem(p, "cannot connect", conn);
+    pg_quiet(conn);
+    TRY(run(conn, pg_server_query, &r, p));
+    *out = conn;
+    conn = NULL; /* handed over */
+    return OK;
+}
+
 enum err pg_verify(PGconn *conn, struct problem *p)
 {
-    CLEANUP(result_clear) PGresult *r = NULL;
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
     TRY(run(conn, "SELECT what, n FROM faults() WHERE n > 0", &r, p));
     if (PQntuples(r) == 0)
         return OK;
@@ -287,7 +358,7 @@ enum err pg_verify(PGconn *conn, struct problem *p)
 enum err store_pg_erase(const char *conninfo, struct problem *p)
 {
     CLEANUP(pg_conn_close) PGconn *conn = NULL;
-    CLEANUP(result_clear) PGresult *r = NULL;
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
     TRY(pg_connect(conninfo, &conn, p));
     TRY(run(conn, "SET client_min_messages = warning", &r, p));
     return run(conn, "DROP SCHEMA IF EXISTS " SCHEMA " CASCADE", &r, p);

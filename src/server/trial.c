@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +25,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PLACE_MAX 256U
+#define PLACE_MAX     256U
+#define LANDLOCK_TCP  4 /* the version that knows ports */
+#define DATABASE_PORT 9U
 
 /* Made by the parent; read by the children. */
 static char folder[PLACE_MAX];
@@ -56,6 +59,29 @@ static bool a_local_socket(void) { return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0; }
 static bool a_connection(void)
 {
     return syscall(SYS_connect, -1, NULL, 0U) != 0 && errno == EBADF;
+}
+/* Nobody listens there: a kernel that lets the call through says so. */
+static bool a_connection_to(uint16_t port)
+{
+    const struct sockaddr_in to = {.sin_family = AF_INET,
+                                   .sin_port = htons(port),
+                                   .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 &&
+           (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0 ||
+            errno == ECONNREFUSED);
+}
+static bool a_connection_to_its_port(void)
+{
+    return a_connection_to(DATABASE_PORT);
+}
+static bool a_connection_to_another(void)
+{
+    return a_connection_to(DATABASE_PORT + 1);
+}
+static bool a_local_stream(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
 }
 static bool a_listener(void)
 {
@@ -122,38 +148,42 @@ static bool a_moment_of_sleep(void) { return usleep(1) == 0; }
 
 enum {
     NET = 1U << SANDBOX_NET, /* where the call is allowed */
-    STORE = 1U << SANDBOX_STORE,
+    STORE = 1U << SANDBOX_STORE | 1U << SANDBOX_DATABASE,
+    DATABASE = 1U << SANDBOX_DATABASE,
 };
 
 static const struct trial {
     const char *what;
     bool (*call)(void);
     unsigned allowed;
-    bool by_landlock; /* in the store */
+    int landlock; /* its version that keeps the store from it; 0: seccomp */
 } trials[] = {
-    {"memory", memory, NET | STORE, false},
-    {"random numbers", chance, NET | STORE, false},
-    {"a moment of sleep", a_moment_of_sleep, STORE, false},
-    {"a file of the data folder", file_inside, STORE, false},
-    {"a certificate", read_of_a_certificate, STORE, false},
-    {"a change of a certificate", write_to_a_certificate, 0, true},
-    {"a file elsewhere", read_of_others, 0, true},
-    {"a folder elsewhere", list_of_others, 0, true},
-    {"a socket", a_socket, 0, false},
-    {"a local socket", a_local_socket, 0, false},
-    {"a connection", a_connection, 0, false},
-    {"a listener", a_listener, 0, false},
-    {"a program", a_program, 0, false},
-    {"a process", a_process, 0, false},
-    {"a signal to another", a_signal, 0, false},
-    {"a debugger", a_look_at_a_process, 0, false},
-    {"memory of a process", memory_of_a_process, 0, false},
-    {"new code", new_code, 0, false},
-    {"code from memory", code_from_memory, 0, false},
-    {"a file without a name", a_nameless_file, 0, false},
-    {"a namespace", a_namespace, 0, false},
-    {"a key of the kernel", a_key, 0, false},
-    {"an unknown call", an_unknown_call, 0, false},
+    {"memory", memory, NET | STORE, 0},
+    {"random numbers", chance, NET | STORE, 0},
+    {"a moment of sleep", a_moment_of_sleep, STORE, 0},
+    {"a file of the data folder", file_inside, STORE, 0},
+    {"a certificate", read_of_a_certificate, STORE, 0},
+    {"a change of a certificate", write_to_a_certificate, 0, 1},
+    {"a file elsewhere", read_of_others, 0, 1},
+    {"a folder elsewhere", list_of_others, 0, 1},
+    {"a socket", a_socket, DATABASE, 0},
+    {"a local stream", a_local_stream, DATABASE, 0},
+    {"a local socket", a_local_socket, 0, 0},
+    {"a connection", a_connection, DATABASE, 0},
+    {"a connection to its database", a_connection_to_its_port, DATABASE, 0},
+    {"a connection elsewhere", a_connection_to_another, 0, LANDLOCK_TCP},
+    {"a listener", a_listener, 0, 0},
+    {"a program", a_program, 0, 0},
+    {"a process", a_process, 0, 0},
+    {"a signal to another", a_signal, 0, 0},
+    {"a debugger", a_look_at_a_process, 0, 0},
+    {"memory of a process", memory_of_a_process, 0, 0},
+    {"new code", new_code, 0, 0},
+    {"code from memory", code_from_memory, 0, 0},
+    {"a file without a name", a_nameless_file, 0, 0},
+    {"a namespace", a_namespace, 0, 0},
+    {"a key of the kernel", a_key, 0, 0},
+    {"an unknown call", an_unknown_call, 0, 0},
 };
 #define TRIALS (sizeof trials / sizeof trials[0])
 
@@ -192,16 +222,24 @@ static enum outcome outcome_of(const struct trial *t,
                                           : OTHER;
 }
 
+/* What seccomp leaves to Landlock: files in the store, ports where there are
+ * sockets at all. */
+static bool by_landlock(const struct trial *t, enum sandbox_kind kind)
+{
+    return t->landlock > 0 && kind != SANDBOX_NET &&
+           (t->landlock < LANDLOCK_TCP || kind == SANDBOX_DATABASE);
+}
+
 /* Whether it came out as it should. */
 static bool try_in(const struct trial *t, const struct sandbox *where)
 {
-    static const char *const names[] = {"net", "store"};
+    static const char *const names[] = {"net", "store", "database"};
     enum outcome want = DONE;
     if (where != NULL && (t->allowed & 1U << where->kind) == 0)
         want = REFUSED;
     /* Without Landlock, the store's files are where its user's are. */
-    if (where != NULL && where->kind == SANDBOX_STORE && t->by_landlock &&
-        sandbox_landlock() == 0)
+    if (where != NULL && by_landlock(t, where->kind) &&
+        sandbox_landlock() < t->landlock)
         want = DONE;
     enum outcome got = outcome_of(t, where);
     (void)printf("%-8s %-28s %s%s\n",
@@ -215,7 +253,11 @@ static size_t try_all(void)
     const struct sandbox net = {.kind = SANDBOX_NET};
     const struct sandbox store = {
         .kind = SANDBOX_STORE, .folder = folder, .read = {certs}};
-    const struct sandbox *const places[] = {NULL, &net, &store};
+    const struct sandbox database = {.kind = SANDBOX_DATABASE,
+                                     .folder = folder,
+                                     .read = {certs},
+                                     .ports = {DATABASE_PORT}};
+    const struct sandbox *const places[] = {NULL, &net, &store, &database};
     size_t wrong = 0;
     for (size_t k = 0; k < sizeof places / sizeof places[0]; k++)
         for (size_t i = 0; i < TRIALS; i++)

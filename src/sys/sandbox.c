@@ -25,6 +25,7 @@ enum err sandbox_enter(const struct sandbox *s, struct problem *p)
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -99,9 +100,26 @@ static enum err allow_folder(int rules, const char *folder, uint64_t rights,
     return err;
 }
 
+/* Version 4; older headers lack it. */
+#define RULE_PORT   2U
+#define TCP_CONNECT (UINT64_C(1) << 1)
+struct landlock_port {
+    uint64_t allowed;
+    uint64_t port;
+};
+
+static enum err allow_port(int rules, uint16_t port, struct problem *p)
+{
+    const struct landlock_port rule = {TCP_CONNECT, port};
+    if (syscall(SYS_landlock_add_rule, rules, RULE_PORT, &rule, 0U) != 0)
+        return problem_system(p, "cannot keep port %u in the sandbox",
+                              (unsigned)port);
+    return OK;
+}
+
 static enum err without_landlock(enum sandbox_kind kind)
 {
-    if (kind == SANDBOX_STORE) /* seccomp keeps net from files, but not this */
+    if (kind != SANDBOX_NET) /* seccomp keeps net from files, but not this */
         log_warn("sandbox: this kernel has no Landlock, so the store is kept "
                  "to its folder by its user's rights alone");
     return OK;
@@ -123,6 +141,10 @@ static enum err restrict_files(const struct sandbox *s, struct problem *p)
     for (size_t i = 0; err == OK && i < SANDBOX_READ_MAX && s->read[i] != NULL;
          i++)
         err = allow_folder(rules, s->read[i], LANDLOCK_ACCESS_FS_READ_FILE, p);
+    for (size_t i = 0;
+         err == OK && all.tcp != 0 && i < SANDBOX_PORTS_MAX && s->ports[i] != 0;
+         i++)
+        err = allow_port(rules, s->ports[i], p);
     if (err == OK && syscall(SYS_landlock_restrict_self, rules, 0U) != 0)
         err = problem_system(p, "cannot enter the sandbox");
     (void)close(rules);
@@ -177,6 +199,13 @@ static const int calls_store[] = {
     SCMP_SYS(waitid),
 };
 
+/* Of libpq, to connect again. */
+static const int calls_database[] = {
+    SCMP_SYS(connect),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+};
+
 static int allow_all(scmp_filter_ctx filter, const int *calls, size_t count)
 {
     int failed = 0;
@@ -209,6 +238,21 @@ static int allow_bounded(scmp_filter_ctx filter, const struct sandbox *s)
     return failed;
 }
 
+/* Streams, local or of the internet. */
+static int allow_streams(scmp_filter_ctx filter)
+{
+    static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6};
+    const scmp_datum_t type = ~(scmp_datum_t)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int failed = ALLOW(filter, calls_database);
+    for (size_t i = 0; failed == 0 && i < sizeof families / sizeof families[0];
+         i++)
+        failed =
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+                             SCMP_A0(SCMP_CMP_EQ, families[i]),
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, type, SOCK_STREAM));
+    return failed;
+}
+
 static enum err restrict_calls(const struct sandbox *s, struct problem *p)
 {
     bool net = s->kind == SANDBOX_NET;
@@ -220,6 +264,8 @@ static enum err restrict_calls(const struct sandbox *s, struct problem *p)
     int failed = ALLOW(filter, calls_both);
     if (failed == 0)
         failed = net ? ALLOW(filter, calls_net) : ALLOW(filter, calls_store);
+    if (failed == 0 && s->kind == SANDBOX_DATABASE)
+        failed = allow_streams(filter);
     if (failed == 0)
         failed = allow_bounded(filter, s);
     if (failed == 0)

@@ -7,7 +7,8 @@
  *
  *                      net                  store
  *     files            none                 below the folder; some read only
- *     new sockets      accepted ones only   none
+ *     new sockets      accepted ones only   none; or streams to the ports of
+ *                                           its database, or local ones
  *     other processes  none                 end its children
  *     new code         none                 none
  *     other calls      kill the process     fail with EPERM
@@ -21,14 +22,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum sandbox_kind {
     SANDBOX_NET,
     SANDBOX_STORE,
+    SANDBOX_DATABASE, /* a store whose database is elsewhere: may reconnect */
 };
 
-#define SANDBOX_READ_MAX 4U
+#define SANDBOX_READ_MAX  8U
+#define SANDBOX_PORTS_MAX 8U
 
 struct sandbox {
     enum sandbox_kind kind;
@@ -37,6 +41,8 @@ struct sandbox {
     size_t child_count;
     const char *read[SANDBOX_READ_MAX]; /* store: folders with a certificate or
                                            a key; NULL: no more */
+    uint16_t ports[SANDBOX_PORTS_MAX];  /* database: its TCP ports; 0: no more.
+                                           Needs Landlock 4 to bind */
 };
 
 /* False in builds with a sanitizer, which itself needs what is forbidden here:

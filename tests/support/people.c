@@ -64,9 +64,15 @@ int people_server_run(struct people *t, const char *command)
 int people_operate(struct people *t, const char *const *args)
 {
     const char *argv[ARGS_MAX] = {getenv("SOTTOD"), "--data", t->server.data};
-    for (size_t i = 3; *args != NULL; i++) {
-        assert(i < ARGS_MAX - 1);
-        argv[i] = *args++;
+    const char *store = getenv("SOTTO_TEST_STORE");
+    size_t count = 3;
+    for (; *args != NULL; count++) {
+        assert(count < ARGS_MAX - 3);
+        argv[count] = *args++;
+    }
+    if (store != NULL) {
+        argv[count++] = "--store";
+        argv[count] = store;
     }
     return program_run(&t->last, argv, (struct bytes){0});
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/sottod.h"
 
+#include "server/store_pg.h"
 #include "sys/clock.h"
 
 #include <assert.h>
@@ -32,7 +33,21 @@ enum err sottod_prepare_in(struct sottod *s, const char *place)
         return ERR_IO;
     }
     (void)snprintf(s->data, sizeof s->data, "%s/data", s->dir);
-    return OK;
+    const char *store = getenv("SOTTO_TEST_STORE");
+    return store != NULL ? store_pg_erase(store, NULL) : OK;
+}
+
+/* The store is in the data folder, or where $SOTTO_TEST_STORE says. */
+static void add_store(char **argv)
+{
+    const char *store = getenv("SOTTO_TEST_STORE");
+    size_t count = 0;
+    while (argv[count] != NULL)
+        count++;
+    if (store == NULL || count + 2 > ARGS_MAX)
+        return;
+    argv[count] = strdup("--store");
+    argv[count + 1] = strdup(store);
 }
 
 static enum err spawn(struct sottod *s, const char *const *args)
@@ -46,6 +61,7 @@ static enum err spawn(struct sottod *s, const char *const *args)
     argv[0] = strdup(program);
     for (size_t i = 0; i < ARGS_MAX && args[i] != NULL; i++)
         argv[i + 1] = strdup(args[i]);
+    add_store(argv);
     s->output_len = 0;
     s->output[0] = '\0';
     s->pid = fork();
