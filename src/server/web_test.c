@@ -419,6 +419,7 @@ static void a_piece_is_asked_for_when_the_last_has_left(void)
         CHECK_UINT(core_gives(&w, TOTAL, (struct bytes){blob, q.blob_get.max}),
                    OK);
         CHECK_UINT(w.sent.len, q.blob_get.max);
+        CHECK_UINT(w.asked, asked); /* not before it has left */
         got += q.blob_get.max;
     }
     CHECK_UINT(got, TOTAL);
