@@ -133,6 +133,12 @@ enum err web_refuse(struct web *w, unsigned status, const char *fields,
     return web_reply(w, status, fields, bytes_str(why));
 }
 
+enum err web_full(struct web *w)
+{
+    return web_refuse(w, 503, "Retry-After: 60\r\n",
+                      "too many are connected from there\n");
+}
+
 /* What a proxy adds is the last of its list; nobody else is believed. */
 enum err web_open(struct web *w, const struct http_request *q)
 {
@@ -178,6 +184,10 @@ static enum err upgrade(struct web *w, const struct http_request *q)
     if (err == ERR_MALFORMED)
         return web_refuse(w, 400, "", "the key of the WebSocket is wrong\n");
     TRY(err);
+    err = web_open(w, q);
+    if (err == ERR_STATE)
+        return web_full(w);
+    TRY(err);
     int len = snprintf(head, sizeof head,
                        "HTTP/1.1 101 Switching Protocols\r\n"
                        "Upgrade: websocket\r\n"
@@ -186,10 +196,8 @@ static enum err upgrade(struct web *w, const struct http_request *q)
                        "Sec-WebSocket-Protocol: " SUBPROTOCOL "\r\n\r\n",
                        accept);
     assert(len > 0 && (size_t)len < sizeof head);
-    TRY(w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len}));
-    TRY(web_open(w, q));
     w->state = WEB_SOCKET;
-    return OK;
+    return w->user->send(w->ctx, (struct bytes){(uint8_t *)head, (size_t)len});
 }
 
 static enum err socket_piece(struct web *w, const struct websocket_piece *p)

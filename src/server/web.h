@@ -27,7 +27,7 @@ struct web_user {
     /* Queues bytes for the client. */
     enum err (*send)(void *ctx, struct bytes bytes);
     /* Makes it a client of the core. `origin` is the address that a proxy
-     * speaks for, in text; empty: its own. */
+     * speaks for, in text; empty: its own. ERR_STATE: too many from there. */
     enum err (*open)(void *ctx, struct bytes origin);
     /* Passes a request to the core, and gives it time to be answered. */
     enum err (*ask)(void *ctx, uint32_t id, struct bytes message);

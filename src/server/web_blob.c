@@ -240,8 +240,11 @@ enum err transfer_begin(struct web *w, const struct http_request *q,
         download_wanted(t, q);
     if (why != NULL)
         return web_refuse(w, 400, "", why);
+    enum err err = web_open(w, q);
+    if (err == ERR_STATE)
+        return web_full(w);
+    TRY(err);
     w->state = WEB_BLOB;
-    TRY(web_open(w, q));
     return ask_hello(w);
 }
 

@@ -39,8 +39,10 @@ MUST_USE enum err web_reply(struct web *w, unsigned status, const char *fields,
 MUST_USE enum err web_refuse(struct web *w, unsigned status, const char *fields,
                              const char *why);
 
-/* Makes it a client of the core, on behalf of whom the request is. */
+/* Makes it a client of the core, on behalf of whom the request is. ERR_STATE:
+ * there are too many from there, which web_full says. */
 MUST_USE enum err web_open(struct web *w, const struct http_request *q);
+MUST_USE enum err web_full(struct web *w);
 
 /* ---- Blobs (web_blob.c) ---- */
 

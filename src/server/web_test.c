@@ -26,6 +26,7 @@ struct world {
     struct buf request; /* the last that the core was asked */
     unsigned asked;
     unsigned opened;
+    bool full; /* the server, for whoever it is */
     bool healthy;
     bool refuse_frames;
 };
@@ -39,6 +40,8 @@ static enum err on_send(void *ctx, struct bytes bytes)
 static enum err on_open(void *ctx, struct bytes origin)
 {
     struct world *w = ctx;
+    if (w->full)
+        return ERR_STATE;
     w->opened++;
     return buf_copy(&w->origin, origin);
 }
@@ -284,6 +287,23 @@ static void frames_that_are_refused_end_it(void)
     CHECK_UINT(world_start(&w, WEB_PUBLIC), OK);
     CHECK_UINT(web_data(w.web, LIT(SOCKET "\r\n")), OK);
     CHECK_UINT(web_data(w.web, LIT("\x82\x81" MASK "x")), ERR_MALFORMED);
+}
+
+static void who_finds_no_room_is_told_so(void)
+{
+    const struct bytes cases[] = {
+        LIT(SOCKET "\r\n"),
+        LIT("GET /blob/00112233445566778899aabbccddeeff"
+            "00112233445566778899aabbccddeeff HTTP/1.0\r\n\r\n"),
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CLEANUP(world_clear) struct world w = {.full = true};
+        CHECK_UINT(world_start(&w, WEB_PUBLIC), OK);
+        CHECK_UINT(web_data(w.web, cases[i]), OK);
+        CHECK(sent_begins(&w, "HTTP/1.1 503 "));
+        CHECK(sent_has(&w, "\r\nRetry-After: 60\r\n"));
+        CHECK(web_done(w.web));
+    }
 }
 
 /* ---- Blobs ---- */
@@ -601,6 +621,7 @@ static const struct test tests[] = {
     TEST(what_is_no_upgrade_is_told_why),
     TEST(a_websocket_closes_from_either_side),
     TEST(frames_that_are_refused_end_it),
+    TEST(who_finds_no_room_is_told_so),
     TEST(a_blob_is_given_by_ranges),
     TEST(a_piece_is_asked_for_when_the_last_has_left),
     TEST(a_blob_that_goes_meanwhile_is_cut_off),

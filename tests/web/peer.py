@@ -105,12 +105,12 @@ def ask(sock, method, path, fields=(), body=b""):
              *(f"{name}: {value}" for name, value in fields)]
     if body:
         lines.append(f"Content-Length: {len(body)}")
-    data = b""
+    parts = []
     with sock:
         sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         while part := receive(sock):
-            data += part
-    return Answer(data)
+            parts.append(part)
+    return Answer(b"".join(parts))
 
 
 def frames(kind, number, message, size=65527):
