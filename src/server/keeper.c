@@ -7,6 +7,7 @@
 #include "server/pipe.h"
 #include "sys/clock.h"
 #include "sys/log.h"
+#include "sys/process.h"
 
 #include <assert.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct keeper {
     size_t left_count;
     struct core *core;
     struct store store;
+    int memory; /* process_memory_open */
     struct hook hook;
     struct timer tick;
     struct watch ready; /* of a store that works on after a flush */
@@ -163,7 +165,7 @@ static void send_stats(struct keeper *k)
                     [METRIC_FAILED_FLUSHES] = s.failed_flushes,
                     [METRIC_STORE_BYTES] =
                         k->store.size != NULL ? k->store.size(k->store.ctx) : 0,
-                    [METRIC_STORE_MEMORY] = metrics_memory()}};
+                    [METRIC_STORE_MEMORY] = process_memory(k->memory)}};
     for (size_t i = 0; i < k->peer_count; i++)
         for (unsigned n = METRICS_NET; n < METRICS_; n++)
             m.numbers[n] += k->peers[i].metrics.numbers[n];
@@ -295,6 +297,7 @@ enum err keeper_create(struct loop *loop, struct core *core, struct store store,
         .loop = loop,
         .core = core,
         .store = store,
+        .memory = process_memory_open(),
         .hook = {.run = end_round, .ctx = k},
         .ready = {.fd = store.fd, .ready = store_ready, .ctx = k},
         .tick = {.fire = ticked, .ctx = k}};
@@ -326,6 +329,8 @@ void keeper_free(struct keeper **keeper)
     loop_timer_cancel(k->loop, &k->tick);
     loop_unwatch(k->loop, &k->ready);
     loop_hook_remove(k->loop, &k->hook);
+    if (k->memory >= 0)
+        (void)close(k->memory);
     for (size_t i = 0; i < k->peer_count; i++)
         pipe_free(&k->peers[i].pipe);
     mem_free(k, sizeof *k);

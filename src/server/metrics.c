@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <stdio.h>
 
 #define LINES_MAX 512U /* of text about one number */
@@ -35,7 +34,8 @@ static const struct row {
     [METRIC_STORE_BYTES] = {"sotto_store_bytes", "Size of what is stored.",
                             GAUGE},
     [METRIC_STORE_MEMORY] = {"sotto_store_memory_bytes",
-                             "Heap of the store process.", GAUGE},
+                             "Memory of the store process, without files.",
+                             GAUGE},
     [METRIC_CLIENTS] = {"sotto_net_clients", "Open connections.", GAUGE},
     [METRIC_TURNED_AWAY] = {"sotto_net_turned_away_total",
                             "Connections closed for want of room.", COUNTER},
@@ -49,7 +49,8 @@ static const struct row {
                             "Memory of messages that are not whole yet.",
                             GAUGE},
     [METRIC_NET_MEMORY] = {"sotto_net_memory_bytes",
-                           "Heap of the network process.", GAUGE},
+                           "Memory of the network processes, without files.",
+                           GAUGE},
 };
 
 void metrics_read(struct bytes bytes, struct metrics *m)
@@ -84,10 +85,4 @@ enum err metrics_text(const struct metrics *m, struct buf *out)
                        (struct bytes){(const uint8_t *)lines, (size_t)len}));
     }
     return OK;
-}
-
-uint64_t metrics_memory(void)
-{
-    struct mallinfo2 all = mallinfo2();
-    return (uint64_t)all.arena + all.hblkhd;
 }

@@ -46,6 +46,3 @@ struct bytes metrics_write(const struct metrics *m, uint8_t room[METRICS_SIZE]);
 
 /* Appends all as text. */
 MUST_USE enum err metrics_text(const struct metrics *m, struct buf *out);
-
-/* The bytes that this process has from the system for its heap. */
-uint64_t metrics_memory(void);

@@ -22,6 +22,7 @@
 #include "server/web.h"
 #include "sys/log.h"
 #include "sys/net.h"
+#include "sys/process.h"
 #include "sys/stream.h"
 
 #include <assert.h>
@@ -76,6 +77,7 @@ struct net {
     uint64_t accepted;
     uint64_t turned_away;
     uint64_t web_clients;
+    int memory;        /* process_memory_open */
     uint64_t pulse_ms; /* when the store last sent its part; 0: never */
     bool listening;
     bool draining;
@@ -617,7 +619,7 @@ static void on_stats(struct net *n, struct bytes bytes)
                     [METRIC_WEB_CLIENTS] = n->web_clients,
                     [METRIC_QUEUED_BYTES] = streams_queued(n->streams),
                     [METRIC_PARTS_BYTES] = n->crowd.held,
-                    [METRIC_NET_MEMORY] = metrics_memory()}};
+                    [METRIC_NET_MEMORY] = process_memory(n->memory)}};
     uint8_t room[METRICS_SIZE];
     const struct pipe_record r = {.op = PIPE_STATS,
                                   .bytes = metrics_write(&own, room)};
@@ -811,6 +813,7 @@ enum err net_create(struct loop *loop, const struct net_config *config,
             *d = (struct door){n, {listeners[i], on_listener, d}};
         }
         n->rest = (struct timer){.fire = rested, .ctx = n};
+        n->memory = process_memory_open();
         n->drain = (struct timer){.fire = out_of_patience, .ctx = n};
         err = set_up(n, config->pipe);
     }
@@ -842,6 +845,8 @@ void net_free(struct net **net)
     pipe_free(&n->pipe);
     streams_free(&n->streams);
     tls_context_free(&n->renewed);
+    if (n->memory >= 0)
+        (void)close(n->memory);
     mem_free(n->clients, n->config.clients_max * sizeof(struct client *));
     mem_free(n->unused, n->config.clients_max * sizeof *n->unused);
     mem_free(n, sizeof *n);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define SIGNAL_STATUS 128
+#define STATM_TEXT    256
 
 static int pid_open(pid_t pid)
 {
@@ -116,4 +117,24 @@ uint64_t process_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     return limit.rlim_cur;
+}
+
+int process_memory_open(void)
+{
+    return open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+}
+
+/* proc(5), statm: size, resident, shared, ... in pages. */
+uint64_t process_memory(int fd)
+{
+    char text[STATM_TEXT] = "";
+    if (fd < 0 || pread(fd, text, sizeof text - 1, 0) <= 0)
+        return 0;
+    char *at = text;
+    (void)strtoull(at, &at, 10);
+    uint64_t resident = strtoull(at, &at, 10);
+    uint64_t shared = strtoull(at, &at, 10);
+    return resident > shared
+               ? (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE)
+               : 0;
 }

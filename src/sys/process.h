@@ -37,5 +37,13 @@ void process_forget(struct child *child);
  * privileges, no death by SIGPIPE or SIGXFSZ. */
 MUST_USE enum err process_harden(struct problem *p);
 
+/* Opens what tells of this process's memory, since a sandbox allows it only
+ * before; negative: there is none. Close it. */
+int process_memory_open(void);
+
+/* The bytes of memory in use that are no files'; 0: not known. It costs one
+ * system call, where mallinfo would walk the whole heap. */
+uint64_t process_memory(int fd);
+
 /* Raises the limit of open descriptors as far as allowed; returns it. */
 uint64_t process_descriptors(void);

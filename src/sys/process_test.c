@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -120,7 +121,26 @@ static void raises_the_limit_of_descriptors(void)
     CHECK_UINT(process_descriptors(), limit.rlim_max);
 }
 
+static void tells_how_much_memory_is_in_use(void)
+{
+    const size_t size = 32U << 20;
+    int fd = process_memory_open();
+    uint64_t before = process_memory(fd);
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    uint64_t with = process_memory(fd);
+    if (block != MAP_FAILED)
+        (void)munmap(block, size);
+    uint64_t after = process_memory(fd);
+    (void)close(fd);
+    CHECK(before > 0 && block != MAP_FAILED);
+    CHECK(with - before > size / 2 && with - before < 2 * size);
+    CHECK(with - after > size / 2);
+    CHECK_UINT(process_memory(-1), 0);
+}
+
 static const struct test tests[] = {
+    TEST(tells_how_much_memory_is_in_use),
     TEST(talks_to_its_child_and_gets_its_status),
     TEST(a_child_sees_its_parent_go),
     TEST(a_parent_sees_its_child_go),

@@ -174,9 +174,8 @@ static const int calls_both[] = {
 };
 
 static const int calls_net[] = {
-    SCMP_SYS(accept4),
-    SCMP_SYS(getpeername),
-    SCMP_SYS(getsockname),
+    SCMP_SYS(accept4), SCMP_SYS(getpeername), SCMP_SYS(getsockname),
+    SCMP_SYS(pread64), /* of what it has open: process_memory */
 };
 
 /* Of SQLite (that sleeps while another process has the lock), of the folder of
