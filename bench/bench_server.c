@@ -9,113 +9,24 @@
  */
 #include "load.h"
 #include "report.h"
+#include "served.h"
 
 #include "base/mem.h"
-#include "support/sottod.h"
 #include "sys/process.h"
 
-#include <sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/statfs.h>
-#include <time.h>
-#include <unistd.h>
 
-#define ROUNDS      5U
-#define ROUND_S     2.0
-#define WARM_UP_S   0.5
-#define QUICK_EACH  10U
-#define SETTLE_S    2.0 /* the server ticks each second */
-#define KIB         1024.0
-#define SERVER_CORE 0
-#define LOAD_CORE   1
-
-static const char *const options[] = {
-    "--no-limits", "--pow-bits", "1", "--open-registration",
-    "--log-level", "error",      NULL};
-
-/* ---- The server ---- */
-
-static const char *place(void)
-{
-    const char *dir = getenv("BENCH_DIR");
-    return dir != NULL ? dir : "/var/tmp";
-}
-
-static const char *file_system(const char *path)
-{
-    static const struct {
-        unsigned long magic;
-        const char *name;
-    } known[] = {
-        {0xef53, "ext4"},          {0x58465342, "xfs"},
-        {0x9123683e, "btrfs"},     {0x01021994, "tmpfs (not durable)"},
-        {0x794c7630, "overlayfs"}, {0x2fc12fc1, "zfs"},
-    };
-    struct statfs st;
-    if (statfs(path, &st) != 0)
-        return "unknown";
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (known[i].magic == (unsigned long)st.f_type)
-            return known[i].name;
-    return "another";
-}
-
-static bool pin(pid_t pid, int core)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET((size_t)core, &set);
-    return sched_setaffinity(pid, sizeof set, &set) == 0;
-}
-
-static enum err server_start(struct sottod *s, struct problem *p)
-{
-    if (getenv("SOTTOD") == NULL)
-        return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
-                           "$SOTTOD must name the server's program");
-    enum err err = sottod_prepare_in(s, place());
-    if (err == OK)
-        err = sottod_start(s, options);
-    if (err != OK)
-        return problem_set(p, err, PROBLEM_SYSTEM,
-                           "cannot start the server in %s: %.100s", place(),
-                           s->output);
-    if (!pin(s->pid, SERVER_CORE) || !pin(s->net_pid, SERVER_CORE) ||
-        !pin(0, LOAD_CORE))
-        printf("# the processes share their cores\n");
-    return OK;
-}
-
-/* Seconds of processor time that a process has used. */
-static double cpu_of(pid_t pid)
-{
-    clockid_t clock = 0;
-    struct timespec t = {0};
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
-        return 0;
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Bytes of memory that are the process's own. */
-static double memory_of(pid_t pid)
-{
-    static const char label[] = "RssAnon:";
-    char path[64];
-    char line[256];
-    double bytes = 0;
-    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return 0;
-    while (fgets(line, sizeof line, f) != NULL)
-        if (strncmp(line, label, sizeof label - 1) == 0)
-            bytes = strtod(line + sizeof label - 1, NULL) * KIB;
-    (void)fclose(f);
-    return bytes;
-}
+#define ROUNDS       5U
+#define ROUND_S      2.0
+#define WARM_UP_S    0.5
+#define QUICK_EACH   10U
+#define SETTLE_S     2.0 /* the server ticks each second */
+#define SETTLE_MS    2000
+#define WARM_CLIENTS 16U
+#define WARM_FIRST   1000000U
 
 /* ---- Appends ---- */
 
@@ -131,7 +42,8 @@ struct cost {
 
 static struct cost cost_now(const struct sottod *s)
 {
-    return (struct cost){cpu_of(s->pid), cpu_of(s->net_pid), report_cpu()};
+    return (struct cost){served_cpu(s->pid), served_cpu(s->net_pid),
+                         report_cpu()};
 }
 
 struct totals {
@@ -208,7 +120,8 @@ static enum err bench_load(const struct variant *v, struct problem *p)
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
     CLEANUP(load_close) struct load *load = NULL;
     CLEANUP(totals_clear) struct totals t = {0};
-    TRY(server_start(&s, p));
+    TRY(served_prepare(&s, p));
+    TRY(served_start(&s, p));
     struct load_plan plan = v->plan;
     plan.server = s.address;
     TRY(load_open(&plan, &load, p));
@@ -221,32 +134,53 @@ static enum err bench_load(const struct variant *v, struct problem *p)
 
 static double memory_now(const struct sottod *s)
 {
-    return memory_of(s->pid) + memory_of(s->net_pid);
+    return served_memory(s->pid) + served_memory(s->net_pid);
 }
 
-static enum err bench_idle(bool identified, struct problem *p)
+/* So that what a server needs once, and not for each connection, is there
+ * before the first is counted. */
+static enum err warm_up(const struct sottod *s, struct problem *p)
+{
+    CLEANUP(load_close) struct load *load = NULL;
+    struct load_result r;
+    const struct load_plan plan = {.server = s->address,
+                                   .clients = report_scale(WARM_CLIENTS, 10),
+                                   .channels = report_scale(WARM_CLIENTS, 10),
+                                   .attach = true,
+                                   .in_flight = LOAD_IN_FLIGHT_MAX,
+                                   .first = WARM_FIRST};
+    TRY(load_open(&plan, &load, p));
+    TRY(load_run(load, ROUND_S, report_scale(1000, 1), &r, p));
+    load_close(&load);
+    (void)poll(NULL, 0, report_quick() ? 50 : SETTLE_MS);
+    return OK;
+}
+
+/* Each client has shown its right, has a subscription, and one entry of it has
+ * gone each way. */
+static enum err bench_idle(const struct variant *v, struct problem *p)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
     CLEANUP(load_close) struct load *load = NULL;
-    unsigned count = report_scale(2000, 20);
-    char name[80];
-    TRY(server_start(&s, p));
-    double net = memory_of(s.net_pid);
-    double store = memory_of(s.pid);
-    const struct load_plan plan = {.server = s.address,
-                                   .clients = count,
-                                   .channels = count,
-                                   .attach = !identified,
-                                   .identified = identified};
+    struct load_result r;
+    struct load_plan plan = v->plan;
+    TRY(served_prepare(&s, p));
+    TRY(served_start(&s, p));
+    TRY(warm_up(&s, p));
+    double net = served_memory(s.net_pid);
+    double store = served_memory(s.pid);
+    double cpu = served_cpu(s.pid) + served_cpu(s.net_pid);
+    plan.server = s.address;
+    plan.clients = plan.channels = report_scale(v->plan.clients, 20);
     TRY(load_open(&plan, &load, p));
+    cpu = served_cpu(s.pid) + served_cpu(s.net_pid) - cpu;
+    if (plan.attach)
+        TRY(load_run(load, 0, 1, &r, p));
     TRY(load_rest(load, report_quick() ? 0.1 : SETTLE_S, p));
-    const char *lane = identified ? "identified" : "anonymous";
-    (void)snprintf(name, sizeof name, "server_idle_%s_%u", lane, count);
-    report(name, (memory_now(&s) - net - store) / count, "bytes");
-    (void)snprintf(name, sizeof name, "server_idle_%s_net_%u", lane, count);
-    report(name, (memory_of(s.net_pid) - net) / count, "bytes");
-    (void)snprintf(name, sizeof name, "server_idle_%s_store_%u", lane, count);
-    report(name, (memory_of(s.pid) - store) / count, "bytes");
+    line(v, "", (memory_now(&s) - net - store) / plan.clients, "bytes");
+    line(v, "_net", (served_memory(s.net_pid) - net) / plan.clients, "bytes");
+    line(v, "_store", (served_memory(s.pid) - store) / plan.clients, "bytes");
+    line(v, "_opened", plan.clients / cpu, "1/cpu-s");
     return OK;
 }
 
@@ -256,6 +190,8 @@ static const struct variant variants[] = {
     {"append_1", {.clients = 1, .channels = 1, .attach = true}},
     {"append_16", {.clients = 16, .channels = 16, .attach = true}},
     {"append_256", {.clients = 256, .channels = 256, .attach = true}},
+    {"append_rate_1000",
+     {.clients = 256, .channels = 256, .attach = true, .rate = 1000}},
     {"append_shared_16", {.clients = 16, .channels = 1, .attach = true}},
     {"relay",
      {.clients = 200,
@@ -269,6 +205,15 @@ static const struct variant variants[] = {
       .attach = true,
       .senders = 1,
       .in_flight = 4}},
+};
+
+/* Opening a connection counts the handshake, the hello, and a new channel with
+ * its subscription (or a new account), each durable. */
+static const struct variant idle[] = {
+    {"idle_2000", {.clients = 2000, .attach = true}},
+    {"idle_10000", {.clients = 10000, .attach = true}},
+    {"idle_18000", {.clients = 18000, .attach = true}},
+    {"idle_identified_2000", {.clients = 2000, .identified = true}},
 };
 
 /* With no words: everything. */
@@ -286,9 +231,10 @@ static enum err run_all(char **words, struct problem *p)
         if (wanted(words, variants[i].name) &&
             variants[i].plan.clients <= report_scale(UINT32_MAX, 200))
             TRY(bench_load(&variants[i], p));
-    if (wanted(words, "idle_anonymous"))
-        TRY(bench_idle(false, p));
-    return wanted(words, "idle_identified") ? bench_idle(true, p) : OK;
+    for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++)
+        if (wanted(words, idle[i].name))
+            TRY(bench_idle(&idle[i], p));
+    return OK;
 }
 
 int main(int argc, char **argv)
@@ -301,7 +247,7 @@ int main(int argc, char **argv)
         "# server: %s in %s; TLS on loopback; 1 KiB bodies, each sender on a "
         "channel of its own but for `shared`; senders are attached and get "
         "their own entries back\n",
-        file_system(place()), place());
+        served_file_system(), served_place());
     enum err err = run_all(argv + 1, &p);
     if (err != OK)
         (void)fprintf(stderr, "bench_server: %s: %s\n", err_text(err),

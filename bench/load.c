@@ -54,6 +54,8 @@ struct load {
     unsigned ready;
     unsigned waiting;
     bool running;
+    unsigned turn; /* whose append is next, at a rate */
+    double due;    /* how many were, in this run */
     double *latency;
     size_t appends;
     size_t pushed;
@@ -230,7 +232,7 @@ static void on_up(void *ctx) { go_on(ctx, NULL); }
 static void keep_sending(struct client *c)
 {
     struct load *l = c->load;
-    while (l->err == OK && l->running && c->left > 0 &&
+    while (l->err == OK && l->running && l->plan.rate == 0 && c->left > 0 &&
            c->waiting < l->plan.in_flight) {
         enum err err = send_append(c);
         if (err != OK)
@@ -241,7 +243,7 @@ static void keep_sending(struct client *c)
 static void on_appended(struct client *c, uint32_t id)
 {
     struct load *l = c->load;
-    if (id >= l->plan.in_flight || c->sent[id] == 0) {
+    if (id >= LOAD_IN_FLIGHT_MAX || c->sent[id] == 0) {
         fail(l, ERR_MALFORMED, "an answer to nothing");
         return;
     }
@@ -377,7 +379,7 @@ static enum err round_once(struct load *l, double end, struct problem *p)
         *p = l->problem;
         return l->err;
     }
-    return loop_round(l->loop, 100);
+    return loop_round(l->loop, l->plan.rate > 0 ? 1 : 100);
 }
 
 enum err load_open(const struct load_plan *plan, struct load **out,
@@ -429,6 +431,23 @@ void load_close(struct load **load)
 
 /* ---- Running ---- */
 
+/* Sends what is due by now, whatever the answers to the last; what is late by
+ * our own fault counts from when it was due. */
+static void send_due(struct load *l, double start)
+{
+    while (l->err == OK && report_clock() >= start + l->due / l->plan.rate) {
+        struct client *c = &l->clients[l->turn++ % l->plan.senders];
+        double due = start + l->due++ / l->plan.rate;
+        if (c->waiting >= LOAD_IN_FLIGHT_MAX || c->left == 0)
+            continue; /* it cannot keep up */
+        uint32_t id = free_id(c);
+        enum err err = send_append(c);
+        if (err != OK)
+            fail(l, err, "cannot append");
+        c->sent[id] = due;
+    }
+}
+
 enum err load_run(struct load *load, double seconds, unsigned each,
                   struct load_result *out, struct problem *p)
 {
@@ -439,8 +458,11 @@ enum err load_run(struct load *load, double seconds, unsigned each,
         load->clients[i].left = each > 0 ? each : UINT_MAX;
         keep_sending(&load->clients[i]);
     }
-    while (load->waiting > 0) {
+    load->due = 0;
+    while (load->waiting > 0 || (load->plan.rate > 0 && load->running)) {
         load->running = report_clock() < start + seconds;
+        if (load->running && load->plan.rate > 0)
+            send_due(load, start);
         TRY(round_once(load, start + seconds + PATIENCE_S, p));
     }
     load->running = false;

@@ -25,6 +25,7 @@ struct load_plan {
     bool ephemeral;     /* what it sends is not stored */
     unsigned senders;   /* only the first so many send; 0: all */
     unsigned in_flight; /* appends of one client under way; 0: one */
+    unsigned rate;      /* appends a second, of all in turn; 0: as many as go */
     unsigned first;     /* number of the first client, in ids and names */
 };
 

@@ -63,7 +63,7 @@ static void config_complete(struct core_config *c)
     struct core_limits *l = &c->limits;
     c->pow_bits = c->pow_bits != 0 ? c->pow_bits : 18;
     c->busy_retry_ms = or_default(c->busy_retry_ms, 1000);
-    c->pending_max = or_default(c->pending_max, 4096);
+    c->pending_max = or_default(c->pending_max, 1024);
     c->conn_pending_max = or_default(c->conn_pending_max, 64);
     c->pending_bytes =
         c->pending_bytes != 0 ? c->pending_bytes : (size_t)64 * MIB;

@@ -49,7 +49,7 @@ struct core_config {
     uint32_t reconnect_delay_ms; /* told in hello [grows with the number of
                                     connections] */
     uint32_t busy_retry_ms;      /* told with busy answers [1000] */
-    uint32_t pending_max;        /* requests in the store at a time [4096] */
+    uint32_t pending_max;        /* requests in the store at a time [1024] */
     size_t pending_bytes;        /* of those requests [64 MiB] */
     uint32_t conn_pending_max;   /* of one connection [64] */
     size_t output_max;           /* bytes queued for core_take [64 MiB] */

@@ -37,7 +37,7 @@
 #define NET_QUEUE_MAX      (36U << 20)  /* the same: two large answers */
 #define NET_QUEUES_MAX     (1U << 30)   /* queued for all clients */
 #define NET_PARTS_MAX      (256U << 20) /* of messages that are not whole yet */
-#define NET_PIPE_BYTES     (8U << 20)   /* towards the store */
+#define NET_PIPE_BYTES     (2U << 20)   /* towards the store */
 #define NET_ACCEPTS        64           /* in one round */
 #define NET_ACCEPT_REST_MS 200U         /* when the system has no room */
 #define NET_EARLY_MAX      4096U        /* not greeted yet */

@@ -15,8 +15,8 @@
 #define AFTER_LENGTH    (HEADER_SIZE - LENGTH_SIZE)
 #define RECORD_MAX      (HEADER_SIZE + MESSAGE_MAX)
 #define IN_CAP          (256U << 10) /* grows for a record that is larger */
-#define READS_PER_ROUND 16           /* so up to 4 MiB make one round */
-#define OUT_KEEP        (1U << 20)   /* what a busy round puts */
+#define READS_PER_ROUND 4            /* so up to 1 MiB makes one round */
+#define OUT_KEEP        (256U << 10) /* what a busy round puts */
 #define SOCKET_BUFFER   (1 << 20)    /* if the system gives that much */
 
 struct pipe {

@@ -66,7 +66,7 @@ static void keep_memory(void)
     /* NOLINTBEGIN(concurrency-mt-unsafe): there is one thread */
     (void)mallopt(M_ARENA_MAX, 1);
     (void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    (void)mallopt(M_MMAP_THRESHOLD, 1 << 26);
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20); /* a burst goes back */
     (void)mallopt(M_TOP_PAD, 1 << 20);
     /* NOLINTEND(concurrency-mt-unsafe) */
 }

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define CAP_FIRST (4U << 10)
+#define CAP_FIRST (1U << 10)
 
 /* Makes room: moves what waits to the front, of a larger block if it must. */
 static enum err reserve(struct queue *q, size_t len)
