@@ -28,6 +28,9 @@ class Server:
         self.data = os.path.join(self.folder.name, "data")
         self.program = program
         self.said = {}
+        store = os.environ.get("SOTTO_TEST_STORE")  # of scripts/with-postgres
+        if store:
+            options += ("--store", store)
         self.process = subprocess.Popen(
             [program, "--config", "", "--data", self.data, "--listen",
              "127.0.0.1:0", "--proxy-listen", "127.0.0.1:0", "--admin-listen",
