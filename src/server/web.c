@@ -150,6 +150,8 @@ enum err web_open(struct web *w, const struct http_request *q)
 
 /* ---- WebSocket ---- */
 
+#define UPGRADE_FIELDS "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+
 static enum err socket_send(struct web *w, enum websocket_kind kind,
                             struct bytes bytes)
 {
@@ -166,18 +168,18 @@ static enum err socket_close(struct web *w, enum websocket_status status)
     return socket_send(w, WEBSOCKET_CLOSE, BYTES_ARRAY(code));
 }
 
-/* Each method knows what it wants of the request; the first failure says so. */
+/* RFC 6455, section 4.2; says the first thing that is missing. */
 static enum err upgrade(struct web *w, const struct http_request *q)
 {
     char accept[WEBSOCKET_ACCEPT_TEXT];
     char head[ANSWER_MAX];
     if (!http_lists(q->fields[HTTP_UPGRADE], "websocket") ||
         !http_lists(q->fields[HTTP_CONNECTION], "upgrade"))
-        return web_refuse(w, 426, "Upgrade: websocket\r\n",
-                          "this is a WebSocket\n");
+        return web_refuse(w, 426, UPGRADE_FIELDS, "this is a WebSocket\n");
     if (!http_equal(q->fields[HTTP_WEBSOCKET_VERSION], "13"))
-        return web_refuse(w, 426, "Sec-WebSocket-Version: 13\r\n",
-                          "of version 13\n");
+        return web_refuse(w, 426,
+                          UPGRADE_FIELDS "Sec-WebSocket-Version: 13\r\n",
+                          "this is a WebSocket of version 13\n");
     if (!http_lists(q->fields[HTTP_WEBSOCKET_PROTOCOL], SUBPROTOCOL))
         return web_refuse(w, 400, "", "the subprotocol is " SUBPROTOCOL "\n");
     enum err err = websocket_accept(q->fields[HTTP_WEBSOCKET_KEY], accept);
@@ -189,9 +191,7 @@ static enum err upgrade(struct web *w, const struct http_request *q)
         return web_full(w);
     TRY(err);
     int len = snprintf(head, sizeof head,
-                       "HTTP/1.1 101 Switching Protocols\r\n"
-                       "Upgrade: websocket\r\n"
-                       "Connection: Upgrade\r\n"
+                       "HTTP/1.1 101 Switching Protocols\r\n" UPGRADE_FIELDS
                        "Sec-WebSocket-Accept: %s\r\n"
                        "Sec-WebSocket-Protocol: " SUBPROTOCOL "\r\n\r\n",
                        accept);

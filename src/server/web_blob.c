@@ -23,7 +23,8 @@
 #define PIECE        (64U << 10)
 #define INPUT_MAX    (16U << 10) /* that may come at once */
 #define RANGE_MAX    64U         /* of a Range, in text */
-#define DAYS_DEFAULT 30U         /* that a blob is kept */
+#define MS_PER_S     1000U
+#define DAYS_DEFAULT 30U /* that a blob is kept */
 #define SCHEME       "Sotto "
 #define RIGHTS       3U /* channel, subscription, capability */
 #define REQUEST_MAX  (PIECE + INPUT_MAX + 512U)
@@ -259,34 +260,31 @@ static enum err offset_reply(struct web *w, unsigned status, uint64_t offset,
     return web_refuse(w, status, fields, text);
 }
 
+static const struct refusal {
+    unsigned status;
+    const char *why;
+} refusals[STATUS_COUNT_] = {
+    [STATUS_BUSY] = {503, "come back later\n"},
+    [STATUS_AUTH] = {403, "the capability is not right\n"},
+    [STATUS_NOTFOUND] = {404, "there is no such thing\n"},
+    [STATUS_EXISTS] = {409, "it was begun with another size\n"},
+    [STATUS_STATE] = {403, "the subscription has ended\n"},
+    [STATUS_LIMIT] = {413, "this is more than is kept\n"},
+};
+
 static enum err failed(struct web *w, const struct answer *a)
 {
+    const struct refusal *r = &refusals[a->status];
     char fields[WEB_FIELDS_MAX] = "";
-    switch ((enum status)a->status) {
-    case STATUS_BUSY:
+    if (a->status == STATUS_STATE && w->transfer->step == STEP_PIECES)
+        return offset_reply(w, 409, a->detail, /* somebody else puts it too */
+                            "go on from another place\n");
+    if (a->status == STATUS_BUSY)
         (void)snprintf(fields, sizeof fields, "Retry-After: %" PRIu64 "\r\n",
-                       a->detail / 1000 + 1);
-        return web_refuse(w, 503, fields, "come back later\n");
-    case STATUS_AUTH:
-        return web_refuse(w, 403, "", "the capability is not right\n");
-    case STATUS_NOTFOUND:
-        return web_refuse(w, 404, "", "there is no such thing\n");
-    case STATUS_EXISTS:
-        return web_refuse(w, 409, "", "it was begun with another size\n");
-    case STATUS_STATE:
-        return offset_reply(w, 409, a->detail, "go on from another place\n");
-    case STATUS_LIMIT:
-        return web_refuse(w, 413, "", "this is more than is kept\n");
-    case STATUS_OK:
-    case STATUS_BEHIND:
-    case STATUS_MALFORMED:
-    case STATUS_INVALID:
-    case STATUS_UNSUPPORTED:
-    case STATUS_BARRED:
-    case STATUS_COUNT_:
-        break;
-    }
-    return web_refuse(w, 400, "", status_text((enum status)a->status));
+                       a->detail / MS_PER_S + 1);
+    if (r->status == 0)
+        return web_refuse(w, 400, "", "this makes no sense\n");
+    return web_refuse(w, r->status, fields, r->why);
 }
 
 static enum err got_hello(struct web *w)

@@ -578,7 +578,7 @@ static void what_the_core_refuses_has_a_status(void)
         {STATUS_AUTH, "HTTP/1.1 403 ", ""},
         {STATUS_NOTFOUND, "HTTP/1.1 404 ", ""},
         {STATUS_EXISTS, "HTTP/1.1 409 ", ""},
-        {STATUS_STATE, "HTTP/1.1 409 ", "\r\nUpload-Offset: 2500\r\n"},
+        {STATUS_STATE, "HTTP/1.1 403 ", "has ended"},
         {STATUS_LIMIT, "HTTP/1.1 413 ", ""},
         {STATUS_INVALID, "HTTP/1.1 400 ", ""},
     };
@@ -592,6 +592,19 @@ static void what_the_core_refuses_has_a_status(void)
         CHECK(sent_has(&w, cases[i].has));
         CHECK(web_done(w.web));
     }
+}
+
+static void who_puts_a_blob_beside_another_is_told_where_to_go_on(void)
+{
+    CLEANUP(world_clear) struct world w = {0};
+    CHECK_UINT(
+        blob_start(&w, LIT("PUT" BLOB RIGHT "Content-Length: 5\r\n\r\n")), OK);
+    CHECK_UINT(core_stored(&w, 0), OK);
+    CHECK_UINT(web_data(w.web, LIT("hello")), OK);
+    CHECK_UINT(core_refuses(&w, STATUS_STATE, 3), OK);
+    CHECK(sent_begins(&w, "HTTP/1.1 409 "));
+    CHECK(sent_has(&w, "\r\nUpload-Offset: 3\r\n"));
+    CHECK(web_done(w.web));
 }
 
 static void survives_each_allocation_failure(void)
@@ -629,6 +642,7 @@ static const struct test tests[] = {
     TEST(an_upload_goes_on_where_it_ended),
     TEST(a_blob_that_is_asked_for_wrongly_is_refused),
     TEST(what_the_core_refuses_has_a_status),
+    TEST(who_puts_a_blob_beside_another_is_told_where_to_go_on),
     TEST(survives_each_allocation_failure),
 };
 TEST_MAIN(tests)
