@@ -66,6 +66,9 @@ bench: all ## a line per figure: name, value, unit (some minutes)
 	    SOTTOD=build/src/server/sottod build/bench/bench_$$name || exit 1; \
 	done
 
+bench-server: all ## the server beside a bare relay and a peer, and the targets
+	@scripts/bench-server
+
 bench-mls: build/build.ninja ## what MLS costs in groups of 2 to 50,000, and the targets
 	@ninja -C build bench/bench_mls
 	@build/bench/bench_mls
@@ -77,4 +80,4 @@ clean: ## remove the build folders
 	rm -rf build build-asan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all demo test check-all ct test-bare sim interop mutants fuzz \
-	lint bench bench-mls format install clean
+	lint bench bench-mls bench-server format install clean

@@ -17,7 +17,7 @@
 
 #define APP_ID        0x536f7400U /* "Sot", and the file */
 #define WAIT_MS       2000U       /* for an operator's tool beside the server */
-#define CACHE_KIB     (8U << 10) /* of channels.db; the others need little */
+#define CACHE_KIB     (8U << 10)  /* of channels.db; the others need little */
 #define LOG_KIB       (64U << 10)
 #define PATH_SIZE     4096U
 #define COMPACT_EVERY 300U /* collections: five minutes of the core's */
