@@ -400,7 +400,8 @@ static void web_went(struct client *c, enum err err)
         return;
     }
     client_pace(c);
-    if (web_done(c->web))
+    /* A blob that is cut off by the server's end is gone on with later. */
+    if (web_done(c->web) || (c->net->draining && c->requests == 0))
         client_end(c);
 }
 

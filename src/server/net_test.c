@@ -802,6 +802,61 @@ static void a_blob_that_nobody_reads_is_given_up(void)
     CHECK(next_op(&w, PIPE_CLOSE) != NULL); /* it has no answer */
 }
 
+static enum err answer_whole(struct world *w, const struct seen *request,
+                             const struct answer *a)
+{
+    CLEANUP(buf_clear) struct buf bytes = buf_new(1U << 20);
+    if (request == NULL)
+        return ERR_STATE;
+    TRY(answer_write(&bytes, a));
+    put(w, &(struct pipe_record){.op = PIPE_MESSAGE,
+                                 .conn = request->record.conn,
+                                 .kind = FRAME_ANSWER,
+                                 .id = request->record.id,
+                                 .bytes = buf_bytes(&bytes)});
+    return OK;
+}
+
+/* It is cut off, and the client goes on with it later. */
+static void a_blob_does_not_keep_the_server_from_ending(void)
+{
+    enum {
+        PIECE = 1000
+    };
+    const struct answer hello = {.method = METHOD_HELLO,
+                                 .hello = {.version = PROTOCOL_VERSION,
+                                           .server_key = zeros(KEY_SIZE),
+                                           .server_nonce = zeros(NONCE_SIZE),
+                                           .signature = zeros(SIGNATURE_SIZE)}};
+    const struct answer size = {.method = METHOD_BLOB_GET,
+                                .blob_get = {.total = 1U << 20}};
+    const struct answer piece = {
+        .method = METHOD_BLOB_GET,
+        .blob_get = {.total = 1U << 20, .data = zeros(PIECE)}};
+    CLEANUP(world_clear) struct world w = {0};
+    CLEANUP(plain_close) struct plain c = {0};
+    CHECK_UINT(world_start(&w), OK);
+    CHECK_UINT(plain_open(&c, &w.proxy,
+                          LIT("GET /blob/00112233445566778899aabbccddeeff"
+                              "00112233445566778899aabbccddeeff"
+                              " HTTP/1.0\r\n\r\n")),
+               OK);
+    CHECK_UINT(answer_whole(&w, next_op(&w, PIPE_MESSAGE), &hello), OK);
+    CHECK_UINT(answer_whole(&w, next_op(&w, PIPE_MESSAGE), &size), OK);
+    const struct seen *s = next_op(&w, PIPE_MESSAGE);
+    CHECK(s != NULL);
+    put(&w, &(struct pipe_record){.op = PIPE_DRAIN});
+    pump(&w, 50);
+    uint64_t before = clock_mono_ms();
+    CHECK_UINT(answer_whole(&w, s, &piece), OK);
+    CHECK_UINT(plain_hear(&w, &c, SIZE_MAX), OK);
+    CHECK(strstr(c.text, "HTTP/1.1 200 ") == c.text);
+    CHECK(c.len > PIECE && c.len < 2 * PIECE);
+    plain_close(&c);
+    CHECK(next_op(&w, PIPE_BYE) != NULL);
+    CHECK(clock_mono_ms() - before < NET_DRAIN_MS / 2);
+}
+
 /* The numbers are what the store last sent, and net's own. */
 static void the_operator_sees_health_and_numbers(void)
 {
@@ -836,6 +891,7 @@ static const struct test tests[] = {
     TEST(a_websocket_keeps_the_rules_of_frames),
     TEST(an_unfinished_request_is_closed_in_time),
     TEST(a_blob_that_nobody_reads_is_given_up),
+    TEST(a_blob_does_not_keep_the_server_from_ending),
     TEST(the_operator_sees_health_and_numbers),
     TEST(the_store_hears_of_a_connection_and_its_exporter),
     TEST(messages_pass_both_ways_whole),
