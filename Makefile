@@ -4,6 +4,7 @@
 
 SEEDS ?= 300
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 60
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -55,6 +56,9 @@ mutants: dev-deps ## every planted fault is found by the test that it names
 fuzz: dev-deps ## each fuzz target for FUZZ_SECONDS, and its planted bug
 	@scripts/fuzz --seconds $(FUZZ_SECONDS)
 
+soak: all ## the server under kills, full disks and strangers for SOAK_SECONDS
+	@tests/soak/soak.py build/src/server/sottod $(SOAK_SECONDS)
+
 lint: dev-deps ## the rules of the style that a script can check
 	@scripts/lint
 
@@ -80,4 +84,4 @@ clean: ## remove the build folders
 	rm -rf build build-asan build-fuzz build-mutants
 
 .PHONY: help deps dev-deps all demo test check-all ct test-bare sim interop mutants fuzz \
-	lint bench bench-mls bench-server format install clean
+	lint bench bench-mls bench-server soak format install clean

@@ -25,6 +25,7 @@
 #define QUICK_EACH   10U
 #define SETTLE_S     2.0 /* the server ticks each second */
 #define SETTLE_MS    2000
+#define WARM_S       20.0
 #define WARM_CLIENTS 16U
 #define WARM_FIRST   1000000U
 
@@ -150,7 +151,7 @@ static enum err warm_up(const struct sottod *s, struct problem *p)
                                    .in_flight = LOAD_IN_FLIGHT_MAX,
                                    .first = WARM_FIRST};
     TRY(load_open(&plan, &load, p));
-    TRY(load_run(load, ROUND_S, report_scale(1000, 1), &r, p));
+    TRY(load_run(load, WARM_S, report_scale(500, 1), &r, p));
     load_close(&load);
     (void)poll(NULL, 0, report_quick() ? 50 : SETTLE_MS);
     return OK;
