@@ -424,7 +424,9 @@ static size_t processes(const struct options *o)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (o->net_processes > 0)
         return o->net_processes;
-    return cores < 1 ? 1 : cores < AUTO_MAX ? (size_t)cores : AUTO_MAX;
+    if (cores < 1)
+        return 1;
+    return cores < AUTO_MAX ? (size_t)cores : AUTO_MAX;
 }
 
 /* Everything that can be refused is tried before the processes part. */

@@ -329,36 +329,39 @@ static enum err head_read(struct web *w, size_t len)
     return serve(w, &q);
 }
 
-static enum err head_data(struct web *w, struct bytes input)
+/* Takes the head, or what there is of it, from the front of `input`. */
+static enum err head_data(struct web *w, struct bytes *input)
 {
     size_t before = w->head.len;
     size_t room = HTTP_HEAD_MAX - before;
-    const struct bytes part = {input.data, input.len < room ? input.len : room};
+    const struct bytes part = {input->data,
+                               input->len < room ? input->len : room};
     TRY(buf_append(&w->head, part));
     size_t len = http_head_len(buf_bytes(&w->head));
+    size_t used = len > 0 ? len - before : part.len; /* it ends in this part */
+    *input = (struct bytes){input->data + used, input->len - used};
     if (len == 0)
-        return input.len < room
+        return part.len < room
                    ? OK
                    : web_refuse(w, 431, "",
                                 "the head of the request is too long\n");
-    size_t used = len - before; /* without the head's end, `before` is short */
     enum err err = head_read(w, len);
     buf_clear(&w->head);
-    TRY(err);
-    return web_data(w, (struct bytes){input.data + used, input.len - used});
+    return err;
 }
 
 enum err web_data(struct web *web, struct bytes bytes)
 {
+    if (web->state == WEB_HEAD)
+        TRY(head_data(web, &bytes));
     switch (web->state) {
-    case WEB_HEAD:
-        return head_data(web, bytes);
     case WEB_SOCKET:
         return socket_data(web, bytes);
     case WEB_BLOB:
         return transfer_data(web, bytes);
-    case WEB_DONE:
-        break; /* who gets an answer may still be sending */
+    case WEB_HEAD: /* not whole yet */
+    case WEB_DONE: /* who gets an answer may still be sending */
+        break;
     }
     return OK;
 }

@@ -115,7 +115,7 @@ static bool rights_read(struct bytes text, uint8_t out[RIGHTS][ID_SIZE])
     return true;
 }
 
-#define TAG_TEXT (2 * ID_SIZE + sizeof "\"\"")
+#define TAG_TEXT (2 * (size_t)ID_SIZE + sizeof "\"\"")
 
 static void tag_write(const struct transfer *t, char out[TAG_TEXT])
 {

@@ -87,8 +87,10 @@ static enum err plain_read(int fd, uint8_t *data, size_t cap, size_t *out_len,
     ssize_t n = recv(fd, data, cap, 0);
     if (n < 0 && errno != EAGAIN && errno != EINTR)
         return ERR_IO;
+    *out_step = TLS_WANT_READ;
+    if (n >= 0)
+        *out_step = n > 0 ? TLS_DONE : TLS_END;
     *out_len = n > 0 ? (size_t)n : 0;
-    *out_step = n > 0 ? TLS_DONE : n == 0 ? TLS_END : TLS_WANT_READ;
     return OK;
 }
 
