@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "server/commands.h"
 
+#include "server/backup.h"
 #include "server/home.h"
 #include "server/legal.h"
 #include "server/operate.h"
@@ -33,7 +34,9 @@ static enum err command_check(const struct options *o, struct problem *p)
     CLEANUP(server_close) struct server s = {0};
     TRY(home_open_existing(o->data, &lock, p));
     TRY(server_open(o, true, &s, p));
-    TRY(server_check(&s, p));
+    CLEANUP(teller_end) struct teller t = teller_begin("check");
+    const struct store_progress progress = {teller_say, &t};
+    TRY(s.admin.check(s.admin.ctx, &progress, p));
     (void)printf("%s: no fault found\n", o->data);
     return OK;
 }
@@ -91,6 +94,38 @@ static enum err command_account_delete(const struct options *o,
     return operate_delete(&s.admin, o->word, today(), p);
 }
 
+/* Works beside a running server. */
+static enum err command_backup(const struct options *o, struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    CLEANUP(teller_end) struct teller t = teller_begin("backup");
+    const struct store_progress progress = {teller_say, &t};
+    if (o->to == NULL)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "say where: --to DIR, a new folder");
+    TRY(server_open(o, true, &s, p));
+    TRY(backup_make(&s.admin, o->data, o->to, &progress, p));
+    (void)printf("%s: a backup, checked\n", o->to);
+    if (o->cert != NULL)
+        (void)printf("not in it: %s and %s\n", o->cert, o->key);
+    return OK;
+}
+
+static enum err command_restore(const struct options *o, struct problem *p)
+{
+    CLEANUP(teller_end) struct teller t = teller_begin("restore");
+    const struct store_progress progress = {teller_say, &t};
+    char aside[BACKUP_PATH_MAX];
+    if (o->from == NULL)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "say from where: --from DIR, a backup");
+    TRY(backup_restore(o->from, o->data, o->replace, &progress, aside, p));
+    (void)printf("%s: restored from %s, checked\n", o->data, o->from);
+    if (aside[0] != '\0')
+        (void)printf("what was there: %s\n", aside);
+    return OK;
+}
+
 static enum err command_self_test(const struct options *o, struct problem *p)
 {
     (void)o;
@@ -114,6 +149,12 @@ static const struct setting switches[] = {
      offsetof(struct options, help)},
     {"version", NULL, NULL, "show the version", setting_flag,
      offsetof(struct options, version)},
+    {"to", "DIR", NULL, "backup: a new folder for it", setting_text,
+     offsetof(struct options, to)},
+    {"from", "DIR", NULL, "restore: the backup", setting_text,
+     offsetof(struct options, from)},
+    {"replace", NULL, NULL, "restore: move aside what is there", setting_flag,
+     offsetof(struct options, replace)},
     {"yes", NULL, NULL, "do what cannot be undone without asking", setting_flag,
      offsetof(struct options, yes)},
 };
@@ -138,12 +179,16 @@ static const struct command {
      "", false},
     {"account delete", command_account_delete, "remove an account for good",
      "NAME", "yes ", false},
+    {"backup", command_backup, "copy the store and the keys", NULL, "to ",
+     false},
     {"check", command_check, "verify the store of a stopped server", NULL, "",
      false},
     {"config", command_config, "show the settings in force", NULL, "", true},
     {"invite", command_invite, "make one more invite code", NULL, "", false},
     {"legal-export", command_legal_export,
      "print all that is held about an account", "NAME", "", false},
+    {"restore", command_restore, "put a backup in place", NULL, "from replace ",
+     false},
     {"self-test", command_self_test, "try what the sandboxes must refuse", NULL,
      "", true},
 };
@@ -246,6 +291,12 @@ static int run_command(const struct options *o, const struct command *c)
     log_open(STDERR_FILENO, o->log_level);
     if (process_harden(&p) != OK || c->run(o, &p) != OK) {
         say(&p);
+        if (p.kind == PROBLEM_DAMAGED)
+            (void)dprintf(
+                STDERR_FILENO,
+                "sottod: do not go on with a damaged store: restore a "
+                "backup (sottod restore --from DIR --replace), and "
+                "see DIAGNOSTICS in sottod(8)\n");
         return p.kind == PROBLEM_USAGE ? EXIT_USAGE : EXIT_FAILED;
     }
     if (fflush(stdout) == 0 && ferror(stdout) == 0)

@@ -2,21 +2,21 @@
 #include "server/home.h"
 
 #include "crypto/sign.h"
+#include "sys/folder.h"
 #include "sys/tls.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#define LOCK_FILE "lock"
 #define CERT_FILE "tls.crt"
 #define TLS_FILE  "tls.key"
 #define CERT_NAME "sotto" /* clients pin keys; a name would say nothing */
 
-static enum err lock(const char *dir, struct file_lock *out_lock,
-                     struct problem *p)
+enum err home_lock(const char *dir, struct file_lock *out_lock,
+                   struct problem *p)
 {
     char path[FILE_PATH_MAX];
-    TRY(file_path(dir, LOCK_FILE, path, p));
+    TRY(file_path(dir, HOME_LOCK_FILE, path, p));
     return file_lock_take(path, out_lock, p);
 }
 
@@ -24,7 +24,7 @@ enum err home_open(const char *dir, struct file_lock *out_lock,
                    struct problem *p)
 {
     TRY(file_folder(dir, p));
-    return lock(dir, out_lock, p);
+    return home_lock(dir, out_lock, p);
 }
 
 enum err home_open_existing(const char *dir, struct file_lock *out_lock,
@@ -35,7 +35,7 @@ enum err home_open_existing(const char *dir, struct file_lock *out_lock,
     if (!file_exists(path))
         return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
                            "%.100s is not the data folder of a sottod", dir);
-    return lock(dir, out_lock, p);
+    return home_lock(dir, out_lock, p);
 }
 
 static enum err make_server_key(const char *path, struct crypto *crypto,
@@ -106,4 +106,19 @@ enum err home_tls(const char *dir, const char *cert_path, const char *key_path,
     }
     TRY(file_read(cert_path, cert, p));
     return file_read_private(key_path, key, p);
+}
+
+enum err home_copy(const char *from, const char *to, struct problem *p)
+{
+    static const char *const names[] = {HOME_KEY_FILE, CERT_FILE, TLS_FILE};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char source[FILE_PATH_MAX];
+        char target[FILE_PATH_MAX];
+        TRY(file_path(from, names[i], source, p));
+        TRY(file_path(to, names[i], target, p));
+        enum err err = file_copy(source, target, UINT64_MAX, p);
+        if (err != OK && (i == 0 || err != ERR_NOTFOUND))
+            return err;
+    }
+    return OK;
 }

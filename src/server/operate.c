@@ -2,9 +2,46 @@
 #include "server/operate.h"
 
 #include "server/date.h"
+#include "sys/clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
+
+#define PATIENCE_MS       1000U /* what is quicker needs no word */
+#define TERMINAL_PAUSE_MS 200U
+#define LINE_PAUSE_MS     10000U
+#define CLEAR_LINE        "\r\033[K"
+
+struct teller teller_begin(const char *what)
+{
+    return (struct teller){.what = what,
+                           .next_ms = clock_mono_ms() + PATIENCE_MS,
+                           .terminal = isatty(STDERR_FILENO) == 1};
+}
+
+void teller_say(void *ctx, const char *part, uint64_t done, uint64_t total)
+{
+    struct teller *t = ctx;
+    char far[32] = "";
+    uint64_t now = clock_mono_ms();
+    if (now < t->next_ms)
+        return;
+    t->next_ms = now + (t->terminal ? TERMINAL_PAUSE_MS : LINE_PAUSE_MS);
+    t->shown = true;
+    if (total > 0)
+        (void)snprintf(far, sizeof far, " %u%%",
+                       (unsigned)((done < total ? done : total) * 100 / total));
+    (void)dprintf(STDERR_FILENO, "%ssottod: %s: %s%s%s",
+                  t->terminal ? CLEAR_LINE : "", t->what, part, far,
+                  t->terminal ? "" : "\n");
+}
+
+void teller_end(struct teller *t)
+{
+    if (t->shown && t->terminal)
+        (void)dprintf(STDERR_FILENO, CLEAR_LINE);
+}
 
 static void put_week(uint32_t week)
 {

@@ -30,6 +30,9 @@ struct options {
     const char *config; /* NULL: OPTIONS_FILE, if it is there; "": none */
     bool help;
     bool version;
+    const char *to;
+    const char *from;
+    bool replace;
     bool yes;
     const char *word; /* what a command is about */
 

@@ -53,12 +53,6 @@ static enum err open_sqlite(const struct options *o, bool existing,
     return OK;
 }
 
-enum err server_check(struct server *s, struct problem *p)
-{
-    return s->pg != NULL ? store_pg_check(s->pg, p)
-                         : store_sqlite_check(s->sqlite, p);
-}
-
 enum err server_open(const struct options *o, bool existing, struct server *s,
                      struct problem *p)
 {

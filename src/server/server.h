@@ -27,8 +27,5 @@ MUST_USE enum err server_open(const struct options *o, bool existing,
                               struct server *s, struct problem *p);
 void server_close(struct server *s);
 
-/* Verifies the store. */
-MUST_USE enum err server_check(struct server *s, struct problem *p);
-
 /* Makes one more invite code and prints it. */
 MUST_USE enum err server_print_invite(struct server *s, struct problem *p);

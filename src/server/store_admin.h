@@ -25,6 +25,13 @@ struct store_account_sink {
     void *ctx;
 };
 
+/* Called now and then by what takes long; `total` 0: it is not known. Also
+ * called once when a part begins, with `done` 0. */
+struct store_progress {
+    void (*say)(void *ctx, const char *part, uint64_t done, uint64_t total);
+    void *ctx;
+};
+
 struct store_admin {
     void *ctx;
     /* Gives each account, in an order of the store's, without holding them
@@ -39,6 +46,15 @@ struct store_admin {
      * its id, which cannot be registered again, and for a year its name. */
     enum err (*account_delete)(void *ctx, struct bytes name, uint32_t day,
                                struct problem *p);
+    /* Reads everything and checks that it fits together: ERR_IO with
+     * PROBLEM_DAMAGED, and what is wrong, at the first fault. */
+    enum err (*check)(void *ctx, const struct store_progress *progress,
+                      struct problem *p);
+    /* Copies the store to a folder that is there, so that it opens as one from
+     * it. NULL: the database has tools of its own. */
+    enum err (*backup)(void *ctx, const char *dir,
+                       const struct store_progress *progress,
+                       struct problem *p);
 };
 
 /* The problem of a name that nobody has: ERR_NOTFOUND. */

@@ -113,7 +113,19 @@ static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
                   p);
 }
 
+/* The database keeps its own progress. */
+static enum err check(void *ctx, const struct store_progress *progress,
+                      struct problem *p)
+{
+    (void)progress;
+    return store_pg_check(ctx, p);
+}
+
 struct store_admin store_pg_admin(struct store_pg *s)
 {
-    return (struct store_admin){s, accounts, account_disable, account_delete};
+    return (struct store_admin){.ctx = s,
+                                .accounts = accounts,
+                                .account_disable = account_disable,
+                                .account_delete = account_delete,
+                                .check = check};
 }

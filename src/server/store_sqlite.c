@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define APP_ID        0x536f7400U /* "Sot", and the file */
@@ -23,13 +24,13 @@
 #define COMPACT_EVERY 300U /* collections: five minutes of the core's */
 
 static const struct {
-    const char *name;
+    const char *name, *file;
     const char *const *schema; /* ends with NULL */
 } files[FILE_COUNT] = {
-    [FILE_ACCOUNTS] = {"accounts", store_accounts_schema},
-    [FILE_INBOXES] = {"inboxes", store_inboxes_schema},
-    [FILE_CHANNELS] = {"channels", store_channels_schema},
-    [FILE_BLOBS] = {"blobs", store_blobs_schema},
+    [FILE_ACCOUNTS] = {"accounts", "accounts.db", store_accounts_schema},
+    [FILE_INBOXES] = {"inboxes", "inboxes.db", store_inboxes_schema},
+    [FILE_CHANNELS] = {"channels", "channels.db", store_channels_schema},
+    [FILE_BLOBS] = {"blobs", "blobs.db", store_blobs_schema},
 };
 
 static enum err collect(struct store_sqlite *s, struct store_op *op)
@@ -347,8 +348,8 @@ static enum err file_open(struct store_sqlite *s, enum store_file file,
         .max_bytes = config->max_bytes,
     };
     if (config->dir != NULL) {
-        int len = snprintf(path, sizeof path, "%s/%s.db", config->dir,
-                           files[file].name);
+        int len =
+            snprintf(path, sizeof path, "%s/%s", config->dir, files[file].file);
         if (len < 0 || (size_t)len >= sizeof path)
             return problem_set(&s->problem, ERR_LIMIT, PROBLEM_USAGE,
                                "the folder's name is too long");
@@ -407,15 +408,87 @@ void store_sqlite_close(struct store_sqlite **s)
     *s = NULL;
 }
 
+const char *store_file_name(enum store_file file) { return files[file].file; }
+
+/* --- what takes long --- */
+
+static void tell(void *ctx)
+{
+    const struct store_telling *t = ctx;
+    struct stat st;
+    uint64_t done = 0;
+    if (t->copy != NULL && stat(t->copy, &st) == 0 && st.st_size > 0)
+        done = (uint64_t)st.st_size;
+    t->progress->say(t->progress->ctx, t->part, done,
+                     t->copy != NULL ? t->total : 0);
+}
+
+/* About what a copy of the file will have. */
+static uint64_t used_bytes(struct sql *db)
+{
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(db, "SELECT (page_count - freelist_count) * page_size"
+                      " FROM pragma_page_count, pragma_freelist_count,"
+                      " pragma_page_size");
+    return sql_one(&q) == OK ? sql_u64(&q, 0) : 0;
+}
+
+void store_tell_begin(struct store_sqlite *s, enum store_file file,
+                      const struct store_progress *progress,
+                      struct store_telling *t)
+{
+    if (progress == NULL)
+        return;
+    t->db = s->db[file];
+    t->progress = progress;
+    t->part = store_file_name(file);
+    t->total = used_bytes(t->db);
+    tell(t);
+    sql_set_progress(t->db, (struct sql_progress){tell, t});
+}
+
+void store_tell_end(struct store_telling *t)
+{
+    if (t->db != NULL)
+        sql_set_progress(t->db, (struct sql_progress){0});
+    t->db = NULL;
+}
+
+static enum err check_pages(struct store_sqlite *s, enum store_file file,
+                            const struct store_progress *progress,
+                            struct problem *p)
+{
+    CLEANUP(store_tell_end) struct store_telling telling = {0};
+    store_tell_begin(s, file, progress, &telling);
+    enum err err = sql_check(s->db[file]);
+    if (err != OK && p != NULL)
+        *p = *sql_problem(s->db[file]);
+    return err;
+}
+
+enum err store_check(struct store_sqlite *s,
+                     const struct store_progress *progress, struct problem *p)
+{
+    static const struct {
+        enum store_file file;
+        enum err (*verify)(struct store_sqlite *s, struct problem *p);
+    } parts[] = {
+        {FILE_ACCOUNTS, accounts_verify},
+        {FILE_CHANNELS, channels_verify},
+        {FILE_BLOBS, blobs_verify},
+    };
+    for (unsigned i = 0; i < FILE_COUNT; i++)
+        TRY(check_pages(s, (enum store_file)i, progress, p));
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        CLEANUP(store_tell_end) struct store_telling telling = {0};
+        store_tell_begin(s, parts[i].file, progress, &telling);
+        TRY(parts[i].verify(s, p));
+    }
+    return OK;
+}
+
 enum err store_sqlite_check(struct store_sqlite *s, struct problem *problem)
 {
-    for (size_t i = 0; i < FILE_COUNT; i++) {
-        enum err err = sql_check(s->db[i]);
-        if (err != OK && problem != NULL)
-            *problem = *sql_problem(s->db[i]);
-        TRY(err);
-    }
-    TRY(accounts_verify(s, problem));
-    TRY(channels_verify(s, problem));
-    return blobs_verify(s, problem);
+    return store_check(s, NULL, problem);
 }

@@ -204,7 +204,24 @@ static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
                 delete_inboxes(s->db[FILE_INBOXES], buf_bytes(&devices)), p);
 }
 
+static enum err check(void *ctx, const struct store_progress *progress,
+                      struct problem *p)
+{
+    return store_check(ctx, progress, p);
+}
+
+static enum err backup(void *ctx, const char *dir,
+                       const struct store_progress *progress, struct problem *p)
+{
+    return store_backup(ctx, dir, progress, p);
+}
+
 struct store_admin store_sqlite_admin(struct store_sqlite *s)
 {
-    return (struct store_admin){s, accounts, account_disable, account_delete};
+    return (struct store_admin){.ctx = s,
+                                .accounts = accounts,
+                                .account_disable = account_disable,
+                                .account_delete = account_delete,
+                                .check = check,
+                                .backup = backup};
 }

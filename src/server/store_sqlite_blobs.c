@@ -12,6 +12,9 @@
  */
 #include "server/store_sqlite_impl.h"
 
+#include "sys/files.h"
+#include "sys/folder.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -138,8 +141,8 @@ static bool write_all(int fd, uint64_t at, struct bytes data)
     return true;
 }
 
-static enum err file_write(struct store_sqlite *s, const struct blob *b,
-                           uint64_t at, struct bytes data)
+static enum err content_write(struct store_sqlite *s, const struct blob *b,
+                              uint64_t at, struct bytes data)
 {
     char name[NAME_SIZE];
     name_of(b->id, name);
@@ -165,8 +168,8 @@ static enum err rows_write(struct sql *db, const struct blob *b, uint64_t at,
 
 /* Reads into the whole of `out`, which has the length that is wanted.
  * ERR_NOTFOUND: the file is not what its row says, and never will be. */
-static enum err file_read(struct store_sqlite *s, const struct blob *b,
-                          uint64_t at, struct buf *out)
+static enum err content_read(struct store_sqlite *s, const struct blob *b,
+                             uint64_t at, struct buf *out)
 {
     char name[NAME_SIZE];
     size_t got = 0;
@@ -249,7 +252,7 @@ static enum err piece_store(struct store_sqlite *s, struct sql *db,
                             const struct blob *b, struct store_op *op)
 {
     const struct blob_put_request *r = &op->request.blob_put;
-    TRY(s->blobs_fd >= 0 ? file_write(s, b, r->offset, r->data)
+    TRY(s->blobs_fd >= 0 ? content_write(s, b, r->offset, r->data)
                          : rows_write(db, b, r->offset, r->data));
     CLEANUP(sql_end)
     struct sql_query q =
@@ -310,7 +313,7 @@ enum err blobs_get(struct store_sqlite *s, struct store_op *op)
     TRY(buf_extend(&op->data, (size_t)len));
     enum err err = OK;
     if (len > 0)
-        err = s->blobs_fd >= 0 ? file_read(s, &b, r->offset, &op->data)
+        err = s->blobs_fd >= 0 ? content_read(s, &b, r->offset, &op->data)
                                : rows_read(db, &b, r->offset, &op->data);
     if (err == ERR_NOTFOUND) /* `check` tells the operator */
         return store_refuse(op, STATUS_NOTFOUND, 0);
@@ -322,13 +325,8 @@ enum err blobs_get(struct store_sqlite *s, struct store_op *op)
 
 /* --- what goes --- */
 
-static enum err blob_expire(struct store_sqlite *s, struct sql *db,
-                            struct bytes id, uint32_t day)
+static enum err row_delete(struct sql *db, struct bytes id)
 {
-    struct blob b;
-    TRY(blob_find(db, id, &b));
-    if (b.expires > day)
-        return OK;
     static const char *const texts[] = {
         "DELETE FROM piece WHERE blob = ?",
         ("UPDATE usage SET bytes = bytes -"
@@ -340,6 +338,17 @@ static enum err blob_expire(struct store_sqlite *s, struct sql *db,
         sql_put_bytes(&q, id);
         TRY(sql_run(&q));
     }
+    return OK;
+}
+
+static enum err blob_expire(struct store_sqlite *s, struct sql *db,
+                            struct bytes id, uint32_t day)
+{
+    struct blob b;
+    TRY(blob_find(db, id, &b));
+    if (b.expires > day)
+        return OK;
+    TRY(row_delete(db, id));
     if (s->gone_count < COLLECT_STEP)
         memcpy(s->gone[s->gone_count++], id.data, ID_SIZE);
     return OK;
@@ -397,6 +406,93 @@ enum err blobs_collect(struct store_sqlite *s, struct store_op *op)
     for (size_t i = 0; i < count; i++)
         TRY(blob_expire(s, db, (struct bytes){ids[i], ID_SIZE}, op->day));
     return sweep(s, db);
+}
+
+/* --- backup --- */
+
+static enum err content_backup(const char *from_dir, const char *to_dir,
+                               const struct blob *b, struct problem *p)
+{
+    char name[NAME_SIZE];
+    char from[FILE_PATH_MAX];
+    char to[FILE_PATH_MAX];
+    name_of(b->id, name);
+    TRY(file_path(from_dir, name, from, p));
+    TRY(file_path(to_dir, name, to, p));
+    if (b->stored == 0) /* its file comes with its first piece */
+        return OK;
+    if (access(from, F_OK) != 0 && errno == ENOENT)
+        return ERR_NOTFOUND;
+    /* What is whole never changes, so both can have it; not so the rest. */
+    return b->stored == b->total ? file_link(from, to, p)
+                                 : file_copy(from, to, b->stored, p);
+}
+
+/* The next row of the copy after `position`, which becomes its id. */
+static enum err row_next(struct sql *copy, uint8_t position[ID_SIZE],
+                         struct blob *out)
+{
+    *out = (struct blob){0};
+    CLEANUP(sql_end)
+    struct sql_query q =
+        sql_query(copy, "SELECT id, total, stored FROM blob WHERE id > ?"
+                        " ORDER BY id LIMIT 1");
+    sql_put_bytes(&q, (struct bytes){position, ID_SIZE});
+    if (!sql_next(&q))
+        return sql_finish(&q);
+    if (sql_bytes(&q, 0).len != ID_SIZE)
+        return ERR_MALFORMED;
+    memcpy(position, sql_bytes(&q, 0).data, ID_SIZE);
+    out->id = (struct bytes){position, ID_SIZE};
+    out->total = sql_u64(&q, 1);
+    out->stored = sql_u64(&q, 2);
+    out->known = true;
+    return OK;
+}
+
+static enum err rows_backup(struct sql *copy, const char *from, const char *to,
+                            const struct store_progress *progress,
+                            struct problem *p)
+{
+    uint8_t position[ID_SIZE] = {0};
+    struct blob b = {0};
+    uint64_t done = 0;
+    CLEANUP(sql_rollback) struct sql_tx tx = {0};
+    TRY(sql_begin(copy, "backup", &tx));
+    CLEANUP(sql_end)
+    struct sql_query q = sql_query(copy, "SELECT count(*) FROM blob");
+    TRY(sql_one(&q));
+    uint64_t total = sql_u64(&q, 0);
+    TRY(row_next(copy, position, &b));
+    for (; b.known; done++) {
+        if (progress != NULL)
+            progress->say(progress->ctx, "blobs", done, total);
+        enum err err = content_backup(from, to, &b, p);
+        if (err == ERR_NOTFOUND)
+            err = row_delete(copy, b.id);
+        TRY(err);
+        TRY(row_next(copy, position, &b));
+    }
+    return sql_commit(&tx);
+}
+
+enum err blobs_backup(struct store_sqlite *s, struct sql *copy, const char *dir,
+                      const struct store_progress *progress, struct problem *p)
+{
+    char from[64]; /* the folder as this process has it open */
+    char to[FILE_PATH_MAX];
+    (void)snprintf(from, sizeof from, "/proc/self/fd/%d", s->blobs_fd);
+    TRY(file_path(dir, "blobs", to, p));
+    TRY(file_folder(to, p));
+    enum err err = rows_backup(copy, from, to, progress, p);
+    if (err != OK && p != NULL && p->kind == PROBLEM_NONE)
+        *p = *sql_problem(copy);
+    TRY(err);
+    TRY(folder_sync(to, p));
+    bool more = true;
+    while (more)
+        TRY(sql_compact(copy, &more));
+    return OK;
 }
 
 enum err blobs_verify(struct store_sqlite *s, struct problem *p)

@@ -39,6 +39,22 @@ struct store_sqlite {
     uint8_t position[FILE_COUNT][ID_SIZE];
 };
 
+/* Its name, with ".db". */
+const char *store_file_name(enum store_file file);
+
+/* While it lives, what the file's database does is told. */
+struct store_telling {
+    struct sql *db;
+    const struct store_progress *progress;
+    const char *part;
+    const char *copy; /* whose size says how far it is; NULL: none */
+    uint64_t total;
+};
+void store_tell_begin(struct store_sqlite *s, enum store_file file,
+                      const struct store_progress *progress,
+                      struct store_telling *t);
+void store_tell_end(struct store_telling *t);
+
 /* Returns a file's database inside the flush's transaction. */
 MUST_USE enum err store_use(struct store_sqlite *s, struct store_op *op,
                             enum store_file file, struct sql **out);
@@ -141,8 +157,23 @@ MUST_USE enum err blobs_open(struct store_sqlite *s,
                              const struct store_sqlite_config *config);
 void blobs_close(struct store_sqlite *s);
 
+/* Copies the content that the rows of `copy` (of blobs.db) name to `dir`/blobs;
+ * removes those whose content has gone meanwhile. */
+MUST_USE enum err blobs_backup(struct store_sqlite *s, struct sql *copy,
+                               const char *dir,
+                               const struct store_progress *progress,
+                               struct problem *p);
+
 /* The rows are durably gone: so go the files. */
 void blobs_committed(struct store_sqlite *s);
+
+/* See store_admin.h. */
+MUST_USE enum err store_backup(struct store_sqlite *s, const char *dir,
+                               const struct store_progress *progress,
+                               struct problem *p);
+MUST_USE enum err store_check(struct store_sqlite *s,
+                              const struct store_progress *progress,
+                              struct problem *p);
 
 MUST_USE enum err channels_verify(struct store_sqlite *s, struct problem *p);
 MUST_USE enum err accounts_verify(struct store_sqlite *s, struct problem *p);

@@ -13,12 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEPT_MAX   128U /* statements kept prepared; a power of two */
-#define PRAGMA_MAX 128U
-#define MAGIC      "SQLite format 3"
-#define CACHE_KIB  8192U
-#define LOG_KIB    4096U
-#define PAGE_KIB   4U
+#define KEPT_MAX       128U /* statements kept prepared; a power of two */
+#define PRAGMA_MAX     128U
+#define MAGIC          "SQLite format 3"
+#define CACHE_KIB      8192U
+#define LOG_KIB        4096U
+#define PAGE_KIB       4U
+#define PROGRESS_STEPS 100000 /* of its virtual machine */
 
 /* SQLCipher's own, hidden in sqlite3.h unless SQLITE_HAS_CODEC is defined. */
 int sqlite3_key(sqlite3 *db, const void *key, int len);
@@ -34,6 +35,7 @@ struct sql {
     struct problem problem;
     struct sql_hook hook;
     bool crashed; /* by the hook */
+    struct sql_progress progress;
     struct kept kept[KEPT_MAX];
 };
 
@@ -93,6 +95,20 @@ static enum err crash(struct sql *db)
 const struct problem *sql_problem(const struct sql *db) { return &db->problem; }
 
 void sql_set_hook(struct sql *db, struct sql_hook hook) { db->hook = hook; }
+
+static int call_progress(void *ctx)
+{
+    const struct sql *db = ctx;
+    db->progress.call(db->progress.ctx);
+    return 0; /* go on */
+}
+
+void sql_set_progress(struct sql *db, struct sql_progress progress)
+{
+    db->progress = progress;
+    sqlite3_progress_handler(db->lib, PROGRESS_STEPS,
+                             progress.call != NULL ? call_progress : NULL, db);
+}
 
 /* Opening */
 
@@ -553,9 +569,23 @@ enum err sql_compact(struct sql *db, bool *out_more)
 
 enum err sql_backup(struct sql *db, const char *path)
 {
-    CLEANUP(sql_end) struct sql_query q = sql_query(db, "VACUUM INTO ?");
-    sql_put_text(&q, path);
-    return sql_run(&q);
+    /* SQLite accepts an empty file; its own would be open to others. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return problem_system(&db->problem, "cannot make %.100s", path);
+    enum err err = OK;
+    {
+        CLEANUP(sql_end) struct sql_query q = sql_query(db, "VACUUM INTO ?");
+        sql_put_text(&q, path);
+        err = sql_run(&q);
+    }
+    if (err == OK && fsync(fd) != 0)
+        err = problem_system(&db->problem, "cannot write %.100s", path);
+    if (close(fd) != 0 && err == OK)
+        err = problem_system(&db->problem, "cannot write %.100s", path);
+    if (err != OK)
+        (void)unlink(path);
+    return err;
 }
 
 enum err sql_check(struct sql *db)

@@ -146,6 +146,13 @@ struct sql_hook {
 };
 void sql_set_hook(struct sql *db, struct sql_hook hook);
 
+/* Called now and then while a statement works: what takes long can say so. */
+struct sql_progress {
+    void (*call)(void *ctx);
+    void *ctx;
+};
+void sql_set_progress(struct sql *db, struct sql_progress progress);
+
 #define SQL_COMPACT_PAGES 1024U
 
 /* Gives some freed pages back to the system (at most SQL_COMPACT_PAGES, so that
@@ -154,7 +161,8 @@ void sql_set_hook(struct sql *db, struct sql_hook hook);
  * file, freed pages that are left hold zeros. */
 MUST_USE enum err sql_compact(struct sql *db, bool *out_more);
 
-/* Copies the database, consistently, to a new file with the same key. */
+/* Copies the database as it is at one moment to a new file with the same key
+ * (mode 0600), which is on the disk then. Others may write meanwhile. */
 MUST_USE enum err sql_backup(struct sql *db, const char *path);
 /* Reads every page: ERR_IO with PROBLEM_DAMAGED when one is not as it was. */
 MUST_USE enum err sql_check(struct sql *db);

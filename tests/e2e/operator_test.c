@@ -3,11 +3,14 @@
 #include "support/people.h"
 #include "test.h"
 
-#include <poll.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOOKS_MAX 100
@@ -96,7 +99,159 @@ static void a_deleted_account_is_told_so(void)
     CHECK(people_complained(&town, "nobody is called \"fred\""));
 }
 
+/* --- backup and restore --- */
+
+/* A path in the town's folder; the last four are kept. */
+static const char *at(const char *name)
+{
+    static char paths[4][PEOPLE_PATH_MAX];
+    static unsigned next;
+    return people_path(&town, name, paths[next++ % COUNT(paths)]);
+}
+
+/* Entries of the town's folder whose name begins so. */
+static size_t count_names(const char *prefix)
+{
+    size_t count = 0;
+    DIR *dir = opendir(town.server.dir);
+    const struct dirent *e = NULL;
+    while (dir != NULL && (e = readdir(dir)) != NULL)
+        count += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+    if (dir != NULL)
+        (void)closedir(dir);
+    return count;
+}
+
+static bool stopped(void)
+{
+    return town.server.pid == 0 || sottod_stop(&town.server, SIGTERM) == 0;
+}
+
+/* What clients do about it is in the end what a backup is for: they see that
+ * the server has lost what came after it, and go on. */
+static void a_restored_server_is_noticed_and_goes_on(void)
+{
+    CHECK_UINT((unsigned)AS(&town, "alice", "send", "bob", "before"), 0);
+    CHECK(receives("bob", "alice: before"));
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("copy")), 0);
+    CHECK(people_printed(&town, "copy: a backup, checked\n"));
+    CHECK_UINT((unsigned)AS(&town, "alice", "send", "bob", "after"), 0);
+    CHECK(receives("bob", "alice: after"));
+
+    CHECK_UINT((unsigned)OPERATE(&town, "restore", "--from", at("copy")), 1);
+    CHECK(people_complained(&town, "another process uses this folder"));
+    CHECK(stopped());
+    CHECK_UINT((unsigned)OPERATE(&town, "restore", "--from", at("copy")), 2);
+    CHECK(people_complained(&town, "is not empty: with --replace"));
+    CHECK_UINT(
+        (unsigned)OPERATE(&town, "restore", "--from", at("copy"), "--replace"),
+        0);
+    CHECK(people_printed(&town, "what was there: /"));
+    CHECK_UINT(count_names("data.old-"), 1);
+    CHECK_UINT(count_names("data.new-"), 0);
+
+    CHECK_UINT(people_serve(&town), OK);
+    CHECK_UINT((unsigned)AS(&town, "alice", "recv"), 0);
+    CHECK(people_complained(&town, "restored from an old copy"));
+    CHECK(people_printed(&town, "begin a new conversation"));
+    CHECK_UINT((unsigned)AS(&town, "alice", "send", "bob", "in the new one"),
+               0);
+    CHECK(receives("bob", "in the new one"));
+}
+
+/* The keys and each message that was acknowledged before are in it. */
+static void a_backup_restores_to_a_place_of_its_own(void)
+{
+    CLEANUP(sottod_clear) struct sottod other = {.out = -1};
+    char before[100];
+    char after[100];
+    sottod_said(&town.server, "server key fingerprint: ", before,
+                sizeof before);
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("two")), 0);
+    CHECK_UINT(sottod_prepare(&other), OK);
+    CHECK_UINT((unsigned)sottod_run(
+                   &other, (const char *[]){"restore", "--from", at("two"),
+                                            "--data", other.data, NULL}),
+               0);
+    CHECK_UINT(sottod_start(&other, NULL), OK);
+    sottod_said(&other, "server key fingerprint: ", after, sizeof after);
+    CHECK(before[0] != '\0' && strcmp(before, after) == 0);
+    CHECK(strstr(other.output, "invite code") == NULL);
+    CHECK_UINT((unsigned)sottod_stop(&other, SIGTERM), 0);
+    CHECK_UINT((unsigned)sottod_run(&other, (const char *[]){"check", "--data",
+                                                             other.data, NULL}),
+               0);
+}
+
+static void a_backup_while_people_write_is_sound(void)
+{
+    CLEANUP(program_clear) struct program p = {.typing = -1};
+    CHECK_UINT(
+        people_start(&town, &p, "alice", (const char *[]){"chat", "bob", NULL}),
+        OK);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        char line[64];
+        for (int k = 0; k < 20; k++) {
+            (void)snprintf(line, sizeof line, "line %d of %d\n", k, i);
+            CHECK_UINT(program_type(&p, line), OK);
+        }
+        (void)snprintf(name, sizeof name, "busy-%d", i);
+        CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at(name)), 0);
+        CHECK_UINT((unsigned)OPERATE(&town, "check", "--data", at(name)), 0);
+    }
+    CHECK(kill(p.pid, SIGTERM) == 0);
+    (void)program_wait(&p);
+}
+
+static void a_backup_is_there_whole_or_not_at_all(void)
+{
+    struct stat s;
+    const struct rlimit tight = {20000, RLIM_INFINITY};
+    struct rlimit before;
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("copy")), 2);
+    CHECK(people_complained(&town, "is there already: name a new folder"));
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(setrlimit(RLIMIT_FSIZE, &tight) == 0); /* as if the disk were full */
+    int status = OPERATE(&town, "backup", "--to", at("full"));
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(status != 0);
+    CHECK_UINT(count_names("full"), 0);
+    CHECK(stat(at("copy"), &s) == 0 && (s.st_mode & 07777) == 0700);
+    CHECK(stat(at("copy/server.key"), &s) == 0 && (s.st_mode & 07777) == 0600);
+    CHECK(stat(at("copy/tls.key"), &s) == 0 && (s.st_mode & 07777) == 0600);
+}
+
+static void a_backup_that_is_damaged_changes_nothing(void)
+{
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("bad")), 0);
+    int fd = open(at("bad/channels.db"), O_WRONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && pwrite(fd, "junkjunkjunk", 12, 8192) == 12);
+    CHECK(close(fd) == 0);
+    CHECK(stopped());
+    CHECK_UINT(
+        (unsigned)OPERATE(&town, "restore", "--replace", "--from", at("bad")),
+        1);
+    CHECK(people_complained(&town, "channels.db"));
+    CHECK_UINT(count_names("data.new-"), 0);
+    CHECK_UINT(
+        (unsigned)OPERATE(&town, "restore", "--replace", "--from", at("alice")),
+        2);
+    CHECK(people_complained(&town, "is no backup"));
+    CHECK_UINT((unsigned)OPERATE(&town, "check"), 0);
+    CHECK_UINT(people_serve(&town), OK);
+    CHECK_UINT((unsigned)OPERATE(&town, "restore", "--from", at("data"),
+                                 "--data", at("elsewhere")),
+               1);
+    CHECK(people_complained(&town, "another process uses this folder"));
+}
+
 static const struct test tests[] = {
+    TEST(a_restored_server_is_noticed_and_goes_on),
+    TEST(a_backup_restores_to_a_place_of_its_own),
+    TEST(a_backup_while_people_write_is_sound),
+    TEST(a_backup_is_there_whole_or_not_at_all),
+    TEST(a_backup_that_is_damaged_changes_nothing),
     TEST(the_list_says_what_the_design_allows),
     TEST(a_disabled_account_is_told_so_and_comes_back),
     TEST(a_deleted_account_is_told_so),
