@@ -126,6 +126,14 @@ static enum err command_restore(const struct options *o, struct problem *p)
     return OK;
 }
 
+/* Works beside a running server. */
+static enum err command_stats(const struct options *o, struct problem *p)
+{
+    CLEANUP(server_close) struct server s = {0};
+    TRY(server_open(o, true, &s, p));
+    return operate_stats(&s.admin, clock_wall_ms() / 1000, p);
+}
+
 static enum err command_self_test(const struct options *o, struct problem *p)
 {
     (void)o;
@@ -189,6 +197,7 @@ static const struct command {
      "print all that is held about an account", "NAME", "", false},
     {"restore", command_restore, "put a backup in place", NULL, "from replace ",
      false},
+    {"stats", command_stats, "show numbers of the store", NULL, "", false},
     {"self-test", command_self_test, "try what the sandboxes must refuse", NULL,
      "", true},
 };

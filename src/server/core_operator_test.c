@@ -292,7 +292,78 @@ static void the_list_has_every_account_once_in_order(void)
     CHECK(seen.ordered);
 }
 
+/* --- numbers --- */
+
+struct numbers {
+    uint64_t accounts, entries, oldest;
+    size_t count;
+    bool estimated;
+};
+
+static void take_number(void *ctx, const char *name, uint64_t value,
+                        bool estimated)
+{
+    struct numbers *n = ctx;
+    n->count++;
+    if (strcmp(name, "accounts") == 0) {
+        n->accounts = value;
+        n->estimated = estimated;
+    }
+    if (strcmp(name, "entries") == 0)
+        n->entries = value;
+    if (strcmp(name, "oldest_entry_days") == 0)
+        n->oldest = value;
+}
+
+static enum err ask_numbers(struct fixture *f, struct numbers *out)
+{
+    const struct store_stats_sink sink = {take_number, out};
+    return f->admin.stats(f->admin.ctx, &sink, f->now / 1000, NULL);
+}
+
+static void numbers_of_a_small_store_are_exact(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
+    struct numbers n = {0};
+    uint64_t seq = 0;
+    CHECK(set_up(&f, &anna));
+    if (f.admin.stats == NULL)
+        return;
+    CHECK_UINT(fixture_create(&f, OTHERS, 1, 1), STATUS_OK);
+    for (uint8_t i = 0; i < 7; i++)
+        CHECK_UINT(fixture_append(&f, fixture_from(OTHERS, 1, 1), 0, i, &seq),
+                   STATUS_OK);
+    f.now += 3 * FIXTURE_DAY_MS;
+    CHECK_UINT(ask_numbers(&f, &n), OK);
+    CHECK(n.accounts == 1 && n.entries == 7 && n.oldest == 3);
+    CHECK(!n.estimated && n.count >= 17);
+}
+
+static void numbers_of_a_large_store_are_about_right(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
+    struct numbers n = {0};
+    CHECK(set_up(&f, &anna));
+    if (f.admin.stats == NULL)
+        return;
+    CHECK_UINT(
+        sql_exec(f.sqlite->db[FILE_ACCOUNTS],
+                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM"
+                 " n WHERE i < 299999)"
+                 " INSERT INTO account SELECT randomblob(32), x'00', x'00', 1,"
+                 " 2800, 2800, 0 FROM n"),
+        OK);
+    CHECK_UINT(ask_numbers(&f, &n), OK);
+    printf("# about %llu\n", (unsigned long long)n.accounts);
+    CHECK(n.estimated);
+    CHECK(n.accounts > 280000 && n.accounts < 320000);
+}
+
 static const struct test tests[] = {
+    TEST(numbers_of_a_small_store_are_exact),
+    TEST(numbers_of_a_large_store_are_about_right),
     TEST(a_disabled_account_is_cut_off_and_barred),
     TEST(no_notice_is_lost),
     TEST(a_deleted_account_leaves_nothing_but_its_id_and_name),

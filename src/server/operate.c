@@ -89,3 +89,22 @@ enum err operate_delete(const struct store_admin *admin, const char *name,
     (void)printf("%s is deleted\n", name);
     return OK;
 }
+
+static void put_number(void *ctx, const char *name, uint64_t value,
+                       bool estimated)
+{
+    (void)ctx;
+    (void)printf("%s\t%" PRIu64 "\t%s\n", name, value,
+                 estimated ? "about" : "exact");
+}
+
+enum err operate_stats(const struct store_admin *admin, uint64_t now,
+                       struct problem *p)
+{
+    const struct store_stats_sink sink = {put_number, NULL};
+    if (admin->stats == NULL)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "the store is a database with tools of its own: "
+                           "ask pg_stat_user_tables");
+    return admin->stats(admin->ctx, &sink, now, p);
+}

@@ -28,6 +28,10 @@ void teller_end(struct teller *t);
 MUST_USE enum err operate_list(const struct store_admin *admin,
                                struct problem *p);
 
+/* Prints a line per number: name, value, and "exact" or "about". */
+MUST_USE enum err operate_stats(const struct store_admin *admin, uint64_t now,
+                                struct problem *p);
+
 /* `day`: today, since 1970. */
 MUST_USE enum err operate_disable(const struct store_admin *admin,
                                   const char *name, bool disabled, uint32_t day,

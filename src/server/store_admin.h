@@ -32,6 +32,12 @@ struct store_progress {
     void *ctx;
 };
 
+/* Gets each number; `estimated`: it is right within a few percent. */
+struct store_stats_sink {
+    void (*put)(void *ctx, const char *name, uint64_t value, bool estimated);
+    void *ctx;
+};
+
 struct store_admin {
     void *ctx;
     /* Gives each account, in an order of the store's, without holding them
@@ -46,6 +52,11 @@ struct store_admin {
      * its id, which cannot be registered again, and for a year its name. */
     enum err (*account_delete)(void *ctx, struct bytes name, uint32_t day,
                                struct problem *p);
+    /* Numbers of the store, none of them about a person or a channel; quick for
+     * any size. `now`: seconds since 1970. NULL: the database has tools of its
+     * own. */
+    enum err (*stats)(void *ctx, const struct store_stats_sink *sink,
+                      uint64_t now, struct problem *p);
     /* Reads everything and checks that it fits together: ERR_IO with
      * PROBLEM_DAMAGED, and what is wrong, at the first fault. */
     enum err (*check)(void *ctx, const struct store_progress *progress,

@@ -204,6 +204,12 @@ static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
                 delete_inboxes(s->db[FILE_INBOXES], buf_bytes(&devices)), p);
 }
 
+static enum err stats(void *ctx, const struct store_stats_sink *sink,
+                      uint64_t now, struct problem *p)
+{
+    return store_stats(ctx, sink, now, p);
+}
+
 static enum err check(void *ctx, const struct store_progress *progress,
                       struct problem *p)
 {
@@ -222,6 +228,7 @@ struct store_admin store_sqlite_admin(struct store_sqlite *s)
                                 .accounts = accounts,
                                 .account_disable = account_disable,
                                 .account_delete = account_delete,
+                                .stats = stats,
                                 .check = check,
                                 .backup = backup};
 }

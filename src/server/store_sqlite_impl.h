@@ -171,6 +171,9 @@ void blobs_committed(struct store_sqlite *s);
 MUST_USE enum err store_backup(struct store_sqlite *s, const char *dir,
                                const struct store_progress *progress,
                                struct problem *p);
+MUST_USE enum err store_stats(struct store_sqlite *s,
+                              const struct store_stats_sink *sink, uint64_t now,
+                              struct problem *p);
 MUST_USE enum err store_check(struct store_sqlite *s,
                               const struct store_progress *progress,
                               struct problem *p);

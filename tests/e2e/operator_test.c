@@ -99,6 +99,15 @@ static void a_deleted_account_is_told_so(void)
     CHECK(people_complained(&town, "nobody is called \"fred\""));
 }
 
+static void numbers_come_from_a_running_server(void)
+{
+    CHECK_UINT((unsigned)OPERATE(&town, "stats"), 0);
+    CHECK(people_printed(&town, "accounts\t"));
+    CHECK(people_printed(&town, "\texact\n"));
+    CHECK(people_printed(&town, "channels.db_bytes\t"));
+    CHECK(strstr(town.last.out, "alice") == NULL);
+}
+
 /* --- backup and restore --- */
 
 /* A path in the town's folder; the last four are kept. */
@@ -253,6 +262,7 @@ static const struct test tests[] = {
     TEST(a_backup_is_there_whole_or_not_at_all),
     TEST(a_backup_that_is_damaged_changes_nothing),
     TEST(the_list_says_what_the_design_allows),
+    TEST(numbers_come_from_a_running_server),
     TEST(a_disabled_account_is_told_so_and_comes_back),
     TEST(a_deleted_account_is_told_so),
 };

@@ -607,8 +607,9 @@ static void the_man_page_names_every_option(void)
 static void each_command_has_its_own_help(void)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
-    const char *const commands[] = {"check", "config", "invite", "legal-export",
-                                    "self-test"};
+    const char *const commands[] = {"backup", "check",        "config",
+                                    "invite", "legal-export", "restore",
+                                    "stats",  "self-test"};
     CHECK_UINT(sottod_prepare(&s), OK);
     for (size_t i = 0; i < COUNT(commands); i++) {
         char words[64];
