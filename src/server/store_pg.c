@@ -79,7 +79,10 @@ static struct store_op *list_take(struct store_op **list,
                                   struct store_op ***end)
 {
     struct store_op *op = *list;
-    if (op != NULL && (*list = op->next) == NULL)
+    if (op == NULL)
+        return NULL;
+    *list = op->next;
+    if (*list == NULL)
         *end = list;
     return op;
 }
@@ -265,6 +268,75 @@ static void op_reset(struct store_op *op)
     op->answer = (struct answer){.method = op->request.method};
 }
 
+/* Which objects the operations before have been about. */
+#define SEEN_SLOTS (2 * (size_t)FLIGHT_OPS)
+struct seen {
+    struct bytes ids[SEEN_SLOTS];
+};
+
+/* Ids are random, so their last bytes are a hash. */
+static bool seen_add(struct seen *s, struct bytes id)
+{
+    size_t slot = (id.data[ID_SIZE - 2] << 8 | id.data[ID_SIZE - 3]);
+    for (;; slot++) {
+        struct bytes *at = &s->ids[slot % SEEN_SLOTS];
+        if (at->data == NULL) {
+            *at = id;
+            return true;
+        }
+        if (bytes_equal(*at, id))
+            return false;
+    }
+}
+
+static bool is_plain(const struct store_op *op, uint32_t day)
+{
+    return op->rule == METHOD_APPEND &&
+           op->request.append.kind == ENTRY_APPLICATION && op->day == day;
+}
+
+/* Marks the appends that go in one call, before everything else: each is the
+ * flight's first operation on its channel, so the order on a channel stays. */
+static void flight_mark(struct pg_lane *l)
+{
+    struct seen seen = {0};
+    l->batched = 0;
+    for (struct store_op *op = l->flight; op != NULL; op = op->next) {
+        op->touched = 0;
+        if (l->alone || l->again || l->number >= CHANNEL_LANES)
+            continue;
+        if (op >= l->collects && op < l->collects + COLLECTS_MAX)
+            continue; /* it comes after, and minds any order */
+        bool first = seen_add(&seen, pg_channel_of(op));
+        op->touched = first && is_plain(op, l->flight->day);
+        l->batched += op->touched;
+    }
+    if (l->batched == 1) /* nothing is saved */
+        for (struct store_op *op = l->flight; op != NULL; op = op->next)
+            op->touched = 0;
+    l->batched = l->batched > 1 ? l->batched : 0;
+}
+
+/* The next operation, from this one on, that is sent by itself. */
+static struct store_op *single(struct store_op *op)
+{
+    while (op != NULL && op->touched != 0)
+        op = op->next;
+    return op;
+}
+
+static bool send_batch(struct pg_lane *l)
+{
+    CLEANUP(params_clear) struct params p = {0};
+    if (l->batched == 0)
+        return true;
+    put_batch(&p, l);
+    step_add(l, STEP_BATCH);
+    if (p.err != OK)
+        p.count = 0; /* refused: each is then tried alone */
+    return send_call(l, BATCH_CALL, &p);
+}
+
 static bool send_flight(struct pg_lane *l)
 {
     bool sent = true;
@@ -273,8 +345,9 @@ static bool send_flight(struct pg_lane *l)
         sent = send_week(l, op);
     }
     if (sent && !l->alone)
-        sent = send_fence(l);
-    for (struct store_op *op = l->flight; op != NULL && sent; op = op->next) {
+        sent = send_fence(l) && send_batch(l);
+    for (struct store_op *op = single(l->flight); op != NULL && sent;
+         op = single(op->next)) {
         if (l->alone)
             sent = send_fence(l) && send_op(l, op) && send_sync(l);
         else
@@ -296,8 +369,9 @@ static void lane_write(struct pg_lane *l)
 static void flight_start(struct pg_lane *l)
 {
     l->step = l->step_count = 0;
-    l->reading = l->flight;
     l->failed = false;
+    flight_mark(l);
+    l->reading = single(l->flight);
     if (send_flight(l))
         lane_write(l);
     else
@@ -335,6 +409,20 @@ static bool send_prepare(struct pg_lane *l, const char *name, size_t params)
     return PQsendPrepare(l->conn, name, text, 0, NULL) == 1;
 }
 
+/* Rules find rows by their keys. Statistics must never talk the planner into
+ * reading a table instead: least of all those of a table that was just made. */
+static const char planner_query[] =
+    "SELECT set_config('enable_seqscan', 'off', false),"
+    " set_config('enable_hashjoin', 'off', false),"
+    " set_config('enable_mergejoin', 'off', false),"
+    " set_config('plan_cache_mode', 'force_generic_plan', false)";
+
+static bool send_query(struct pg_lane *l, const char *text)
+{
+    step_add(l, STEP_SETUP);
+    return PQsendQueryParams(l->conn, text, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
 /* The server is checked each time: after a failover it is another one. */
 static void lane_setup(struct pg_lane *l)
 {
@@ -344,11 +432,11 @@ static void lane_setup(struct pg_lane *l)
     l->failed = false;
     bool sent =
         PQsetnonblocking(l->conn, 1) == 0 && PQenterPipelineMode(l->conn) == 1;
-    step_add(l, STEP_SETUP);
-    sent = sent && PQsendQueryParams(l->conn, pg_server_query, 0, NULL, NULL,
-                                     NULL, NULL, 0) == 1;
+    sent =
+        sent && send_query(l, pg_server_query) && send_query(l, planner_query);
     sent = sent && send_prepare(l, "fence", 2) &&
-           send_prepare(l, "take_over", 2) && send_prepare(l, WEEK_RULE, 1);
+           send_prepare(l, "take_over", 2) && send_prepare(l, WEEK_RULE, 1) &&
+           send_prepare(l, BATCH_CALL, BATCH_PARAMS);
     for (size_t i = 0; i < pg_rule_count && sent; i++)
         sent = send_prepare(l, pg_rules[i].name, pg_rules[i].params);
     if (sent && !l->store->beside) {
@@ -414,6 +502,7 @@ static void flight_landed(struct pg_lane *l)
     }
     do {
         struct store_op *op = list_take(&l->flight, &l->flight_end);
+        assert(op != NULL);
         if (failed)
             set_busy(op);
         op_done(l, op);
@@ -447,6 +536,8 @@ static void result_taken(struct pg_lane *l, PGresult *r)
     case PGRES_TUPLES_OK:
         if (step == STEP_OP)
             take_answer(l, r);
+        else if (step == STEP_BATCH)
+            l->failed = take_batch(l, r) != OK;
         else if (step == STEP_SETUP && l->step == 0 &&
                  l->state == LANE_SETTING_UP)
             l->failed = pg_server_check(r, &l->store->problem) != OK;
@@ -463,7 +554,7 @@ static void result_taken(struct pg_lane *l, PGresult *r)
 static void step_taken(struct pg_lane *l)
 {
     if (l->steps[l->step] == STEP_OP)
-        l->reading = l->reading->next;
+        l->reading = single(l->reading->next);
     l->step++;
 }
 
@@ -478,10 +569,9 @@ static void lane_take(struct pg_lane *l)
     while (nothing < 2 && lane_expects(l) && PQisBusy(l->conn) == 0) {
         PGresult *r = PQgetResult(l->conn);
         nothing = r == NULL ? nothing + 1 : 0;
-        if (r == NULL && l->steps[l->step] == STEP_SYNC) {
-            continue; /* of a commit that failed */
-        } else if (r == NULL) {
-            step_taken(l);
+        if (r == NULL) {
+            if (l->steps[l->step] != STEP_SYNC) /* else a commit has failed */
+                step_taken(l);
         } else if (PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
             PQclear(r);
             l->step++;

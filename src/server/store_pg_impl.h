@@ -17,7 +17,7 @@
 #define STEPS_MAX      (3 * FLIGHT_OPS + 8U)
 #define OWNER_SIZE     16U
 #define PARAMS_MAX     16U
-#define LISTS_MAX      3U
+#define LISTS_MAX      7U
 #define STORE_PG_PATH  512U
 #define BACKOFF_MIN_MS 50U
 #define BACKOFF_MAX_MS 5000U
@@ -50,6 +50,7 @@ enum lane_state {
 enum step {
     STEP_SETUP,
     STEP_FENCE,
+    STEP_BATCH,
     STEP_OP,
     STEP_SYNC,
 };
@@ -82,6 +83,7 @@ struct pg_lane {
     enum step steps[STEPS_MAX];
     size_t step, step_count;
     struct store_op *reading; /* whose result is next */
+    size_t batched;           /* operations of the flight in one call */
     uint64_t week;            /* it and the next are known to be there */
 
     struct store_op collects[COLLECTS_MAX];
@@ -133,9 +135,17 @@ struct pg_rule {
                 const struct store_op *op);
     enum err (*take)(struct pg_lane *lane, struct store_op *op, PGresult *r);
 };
+#define BATCH_CALL   "append_many"
+#define BATCH_PARAMS 11U
+/* Puts the appends of a flight that were marked into one call; and takes their
+ * answers. */
+void put_batch(struct params *p, const struct pg_lane *lane);
+MUST_USE enum err take_batch(struct pg_lane *lane, const PGresult *r);
+
 extern const struct pg_rule pg_rules[];
 extern const size_t pg_rule_count;
 const struct pg_rule *pg_rule_of(const struct store_op *op);
+struct bytes pg_channel_of(const struct store_op *op);
 unsigned pg_lane_of(const struct store_op *op);
 
 /* --- connections that wait: opening, checking --- */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define BYTEA_OID  17U
+#define BIGINT_OID 20U
 #define LISTS_SIZE ((size_t)MESSAGE_MAX + (1U << 20))
 
 /* --- parameters --- */
@@ -60,11 +61,11 @@ static struct writer list_begin(struct params *p, struct buf **out_buf)
     return w;
 }
 
-static void list_header(struct writer *w, size_t count)
+static void list_header(struct writer *w, uint32_t type, size_t count)
 {
     writer_u32(w, count > 0); /* dimensions */
     writer_u32(w, 0);         /* no NULLs */
-    writer_u32(w, BYTEA_OID);
+    writer_u32(w, type);
     if (count > 0) {
         writer_u32(w, (uint32_t)count);
         writer_u32(w, 1); /* the first index */
@@ -91,7 +92,7 @@ static void put_ids(struct params *p, struct bytes run, size_t stride,
 {
     struct buf *list = NULL;
     struct writer w = list_begin(p, &list);
-    list_header(&w, run.len / stride);
+    list_header(&w, BYTEA_OID, run.len / stride);
     for (size_t at = skip; at < run.len; at += stride)
         list_add(&w, (struct bytes){run.data + at, ID_SIZE});
     list_end(p, &w, list);
@@ -104,7 +105,7 @@ static void put_vectors(struct params *p, struct bytes vectors, size_t *count)
     struct reader r = reader_of(vectors);
     for (*count = 0; reader_more(&r); (*count)++)
         (void)reader_vec(&r);
-    list_header(&w, *count);
+    list_header(&w, BYTEA_OID, *count);
     r = reader_of(vectors);
     while (reader_more(&r))
         list_add(&w, reader_vec(&r));
@@ -254,14 +255,22 @@ static void put_append(struct params *p, const struct pg_lane *lane,
     put_flag(p, lane->again);
 }
 
+static void take_append_row(struct store_op *op, const PGresult *r, int row)
+{
+    op->answer.status = (uint8_t)number(r, row, COL_STATUS);
+    if (op->answer.status == STATUS_OK) {
+        op->answer.append.seq = number(r, row, COL_A);
+        op->fresh = number(r, row, COL_B) != 0;
+    } else {
+        op->answer.detail = number(r, row, COL_A);
+    }
+}
+
 static enum err take_append(struct pg_lane *lane, struct store_op *op,
                             PGresult *r)
 {
     (void)lane;
-    if (!granted(op, r))
-        return OK;
-    op->answer.append.seq = number(r, 0, COL_A);
-    op->fresh = number(r, 0, COL_B) != 0;
+    take_append_row(op, r, 0);
     return OK;
 }
 
@@ -279,6 +288,104 @@ static void put_reopen(struct params *p, const struct pg_lane *lane,
     (void)lane;
     put_access(p, op, &op->request.reopen.access);
     put_bytes(p, op->request.reopen.target);
+}
+
+/* --- many appends in one call --- */
+
+static const struct store_op *next_batched(const struct store_op *op)
+{
+    while (op != NULL && op->touched == 0)
+        op = op->next;
+    return op;
+}
+
+static struct bytes batch_channel(const struct store_op *op)
+{
+    return op->request.append.access.channel;
+}
+static struct bytes batch_sub(const struct store_op *op)
+{
+    return op->request.append.access.sub;
+}
+static struct bytes batch_cap(const struct store_op *op)
+{
+    return op->cap_hash;
+}
+static struct bytes batch_key(const struct store_op *op)
+{
+    return op->request.append.idempotency_key;
+}
+static struct bytes batch_body(const struct store_op *op)
+{
+    return op->request.append.body;
+}
+static uint64_t batch_after(const struct store_op *op)
+{
+    return op->request.append.after;
+}
+static uint64_t batch_time(const struct store_op *op) { return op->now; }
+
+static void put_column(struct params *p, const struct pg_lane *lane,
+                       struct bytes (*of)(const struct store_op *op))
+{
+    struct buf *list = NULL;
+    struct writer w = list_begin(p, &list);
+    list_header(&w, BYTEA_OID, lane->batched);
+    for (const struct store_op *op = next_batched(lane->flight); op != NULL;
+         op = next_batched(op->next))
+        list_add(&w, of(op));
+    list_end(p, &w, list);
+}
+
+static void put_number_column(struct params *p, const struct pg_lane *lane,
+                              uint64_t (*of)(const struct store_op *op))
+{
+    struct buf *list = NULL;
+    struct writer w = list_begin(p, &list);
+    list_header(&w, BIGINT_OID, lane->batched);
+    for (const struct store_op *op = next_batched(lane->flight); op != NULL;
+         op = next_batched(op->next)) {
+        uint64_t v = of(op);
+        writer_u32(&w, 8);
+        writer_u64(&w, v < INT64_MAX ? v : INT64_MAX);
+    }
+    list_end(p, &w, list);
+}
+
+void put_batch(struct params *p, const struct pg_lane *lane)
+{
+    const struct store_quotas *q = &lane->store->quotas;
+    put_column(p, lane, batch_channel);
+    put_column(p, lane, batch_sub);
+    put_column(p, lane, batch_cap);
+    put_column(p, lane, batch_key);
+    put_column(p, lane, batch_body);
+    put_number_column(p, lane, batch_after);
+    put_number_column(p, lane, batch_time);
+    put_number(p, lane->flight->day); /* of all that are marked */
+    put_number(p, q->subscriptions);
+    put_number(p, q->channel_bytes);
+    put_number(p, q->retention_days);
+}
+
+/* Rows come in any order; each says which operation, from 1, it answers. */
+enum err take_batch(struct pg_lane *lane, const PGresult *r)
+{
+    int rows[FLIGHT_OPS] = {0};
+    size_t n = 0;
+    if ((size_t)PQntuples(r) != lane->batched)
+        return ERR_MALFORMED;
+    for (int i = 0; i < PQntuples(r); i++) {
+        uint64_t which = number(r, i, COL_C);
+        if (which < 1 || which > lane->batched)
+            return ERR_MALFORMED;
+        rows[which - 1] = i;
+    }
+    for (struct store_op *op = lane->flight; op != NULL; op = op->next) {
+        if (op->touched != 0)
+            take_append_row(op, r, rows[n++]);
+    }
+    return OK;
 }
 
 /* --- accounts --- */
@@ -748,14 +855,18 @@ const struct pg_rule *pg_rule_of(const struct store_op *op)
     return NULL;
 }
 
+/* Every request on a channel begins with its id. */
+struct bytes pg_channel_of(const struct store_op *op)
+{
+    return op->rule == METHOD_CHANNEL_CREATE
+               ? op->request.channel_create.channel
+               : op->request.attach.access.channel;
+}
+
 unsigned pg_lane_of(const struct store_op *op)
 {
     const struct pg_rule *rule = pg_rule_of(op);
     if (rule->lane != LANE_OF_CHANNEL)
         return rule->lane;
-    /* every request on a channel begins with its id */
-    struct bytes channel = op->rule == METHOD_CHANNEL_CREATE
-                               ? op->request.channel_create.channel
-                               : op->request.attach.access.channel;
-    return channel.data[ID_SIZE - 1] * CHANNEL_LANES / SHARDS;
+    return pg_channel_of(op).data[ID_SIZE - 1] * CHANNEL_LANES / SHARDS;
 }

@@ -192,6 +192,93 @@ static void failed_operation_takes_no_other_of_its_group_with_it(void)
     CHECK_UINT(strtoull(head, NULL, 10), 19);
 }
 
+struct asked {
+    uint8_t channel, sub;
+    uint64_t after;
+    uint32_t key;
+    enum status status; /* what is wanted */
+    uint64_t number;    /* the entry's, or the detail */
+    uint32_t id;
+};
+
+static bool send_asked(struct fixture *f, struct asked *a)
+{
+    CLEANUP(buf_clear) struct buf body = buf_new(4096);
+    uint8_t keys[IDEMPOTENCY_KEY] = {0};
+    memcpy(keys, &a->key, sizeof a->key);
+    if (fixture_body(f, NULL, &body) != OK)
+        return false;
+    struct request q = {
+        .method = METHOD_APPEND,
+        .append = {.access = fixture_access(a->channel, 1),
+                   .after = a->after,
+                   .kind = ENTRY_APPLICATION,
+                   .idempotency_key = BYTES_ARRAY(keys),
+                   .body = buf_bytes(&body)},
+    };
+    if (a->sub != 1) /* another's capability */
+        q.append.access.cap = fixture_access(a->channel, a->sub).cap;
+    return fixture_send(f, 1, &q, &a->id) == OK;
+}
+
+static bool is_answered(const struct asked *a, const struct core_output *out)
+{
+    struct answer got;
+    if (out->kind != FRAME_ANSWER || answer_read(out->message, &got) != OK)
+        return false;
+    uint64_t number = got.status == STATUS_OK ? got.append.seq : got.detail;
+    if (got.status != a->status || number != a->number)
+        printf("# channel %u: status %u, number %llu\n", a->channel,
+               (unsigned)got.status, (unsigned long long)number);
+    return got.status == a->status && number == a->number;
+}
+
+/* In one group: those that go in one call, and those that it must not take. */
+static void appends_in_one_call_are_answered_each_for_itself(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    struct asked all[] = {
+        {1, 1, 0, 11, STATUS_OK, 1, 0},
+        {2, 1, 7, 12, STATUS_BEHIND, 0, 0},
+        {3, 1, 0, 5, STATUS_OK, 1, 0}, /* its key is known */
+        {4, 2, 0, 14, STATUS_AUTH, 0, 0},
+        {5, 1, 0, 15, STATUS_OK, 1, 0},
+        {6, 1, 0, 16, STATUS_OK, 1, 0},
+        {6, 1, 0, 17, STATUS_OK, 2, 0},
+        {6, 1, 0, 16, STATUS_OK, 1, 0}, /* again, behind another */
+        {7, 1, 0, 18, STATUS_NOTFOUND, 0, 0},
+    };
+    unsigned good = 0;
+    struct core_output out;
+    fixture_init(&f);
+    CHECK(start(&f));
+    for (uint8_t c = 1; c <= 6; c++) {
+        CHECK_UINT(fixture_create(&f, 1, c, 1), STATUS_OK);
+        const struct request q = {.method = METHOD_ATTACH,
+                                  .attach = {fixture_access(c, 1)}};
+        if (c != 5) /* that one was never used */
+            CHECK_UINT(fixture_status(&f, 1, &q), STATUS_OK);
+    }
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 3, 1), 0, 99, NULL),
+               STATUS_OK);
+    CHECK(tell("UPDATE sotto.accepted SET key = '\\x05' || substr("
+               "'\\x00000000000000000000000000000000'::bytea, 2)"));
+    for (size_t i = 0; i < COUNT(all); i++)
+        CHECK(send_asked(&f, &all[i]));
+    core_flush(f.core, f.now);
+    while (core_is_waiting(f.core)) {
+        f.store.wait(f.store.ctx);
+        core_flush(f.core, f.now);
+    }
+    while (core_take(f.core, &out)) {
+        for (size_t i = 0; i < COUNT(all); i++)
+            good += out.id == all[i].id && is_answered(&all[i], &out);
+        core_output_clear(&out);
+    }
+    CHECK_UINT(good, COUNT(all));
+    CHECK_UINT(fixture_check(&f), OK);
+}
+
 static void another_server_fences_the_first(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -397,6 +484,7 @@ static const struct test tests[] = {
     TEST(tables_must_be_ours_and_of_our_version),
     TEST(password_is_not_repeated),
     TEST(failed_operation_takes_no_other_of_its_group_with_it),
+    TEST(appends_in_one_call_are_answered_each_for_itself),
     TEST(another_server_fences_the_first),
     TEST(weeks_that_are_over_are_dropped_whole),
     TEST(dropped_entries_leave_their_channels_books),
