@@ -255,12 +255,27 @@ static void a_backup_that_is_damaged_changes_nothing(void)
     CHECK(people_complained(&town, "another process uses this folder"));
 }
 
-static const struct test tests[] = {
+static void a_database_is_backed_up_by_its_own_tools(void)
+{
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("none")), 2);
+    CHECK(people_complained(&town, "pg_dump"));
+}
+
+/* Of the files in the data folder. */
+static const struct test file_tests[] = {
     TEST(a_restored_server_is_noticed_and_goes_on),
     TEST(a_backup_restores_to_a_place_of_its_own),
     TEST(a_backup_while_people_write_is_sound),
     TEST(a_backup_is_there_whole_or_not_at_all),
     TEST(a_backup_that_is_damaged_changes_nothing),
+};
+
+static const struct test database_tests[] = {
+    TEST(a_database_is_backed_up_by_its_own_tools),
+};
+
+/* Of both stores. */
+static const struct test tests[] = {
     TEST(the_list_says_what_the_design_allows),
     TEST(numbers_come_from_a_running_server),
     TEST(a_disabled_account_is_told_so_and_comes_back),
@@ -274,7 +289,13 @@ int main(void)
         people_clear(&town);
         return 1;
     }
-    int result = test_run(tests, COUNT(tests));
+    bool database = getenv("SOTTO_TEST_STORE") != NULL;
+    const struct test *first = database ? database_tests : file_tests;
+    size_t before = database ? COUNT(database_tests) : COUNT(file_tests);
+    struct test all[COUNT(file_tests) + COUNT(tests)];
+    memcpy(all, first, before * sizeof *all);
+    memcpy(all + before, tests, sizeof tests);
+    int result = test_run(all, before + COUNT(tests));
     people_clear(&town);
     return result;
 }
