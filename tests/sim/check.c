@@ -536,11 +536,16 @@ static void check_server(struct world *w, const struct views *views)
 {
     struct problem problem = {0};
     struct server *s = &w->server;
-    if (store_sqlite_check(s->sqlite, &problem) != OK)
+    enum err err = s->pg != NULL ? store_pg_check(s->pg, &problem)
+                                 : store_sqlite_check(s->sqlite, &problem);
+    if (err != OK)
         world_fail(w, "server: its store is damaged: %s", problem.detail);
     core_free(&s->core);
+    bool files = s->pg == NULL;
     store_sqlite_close(&s->sqlite);
-    check_store_files(w, views);
+    store_pg_close(&s->pg);
+    if (files)
+        check_store_files(w, views);
 }
 
 void world_check(struct world *w)

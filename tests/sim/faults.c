@@ -69,6 +69,8 @@ void fault_old_server(struct world *w, struct device *d)
     (void)d;
     if (s->core == NULL || s->restored || !all_registered(w))
         return;
+    if (s->pg != NULL) /* its database is on no disk of ours */
+        return;
     server_crash(w);
     if (!s->backed_up) {
         if (disk_backup(s->disk) != OK)

@@ -532,6 +532,52 @@ static void device_connect(struct world *w, struct device *d, size_t lane)
 
 /* --- The server ---------------------------------------------------------- */
 
+/* A database outlives the server by itself, and its transactions are its own
+ * affair: the server only crashes between its flushes (server_flush). */
+static enum err server_open_pg(struct world *w, const char *conninfo,
+                               const struct store_quotas *quotas,
+                               struct problem *problem)
+{
+    struct server *s = &w->server;
+    const struct store_pg_config config = {
+        .conninfo = conninfo, .existing = s->made, .quotas = *quotas};
+    if (!s->made)
+        TRY(store_pg_erase(conninfo, problem));
+    s->made = true;
+    TRY(store_pg_open(&config, problem, &s->pg));
+    s->store = store_pg_store(s->pg);
+    return OK;
+}
+
+static enum err server_open_store(struct world *w,
+                                  const struct store_sqlite_config *config,
+                                  struct problem *problem)
+{
+    const char *pg = getenv("SOTTO_TEST_STORE");
+    if (pg != NULL)
+        return server_open_pg(w, pg, &config->quotas, problem);
+    TRY(store_sqlite_open(config, problem, &w->server.sqlite));
+    w->server.store = store_sqlite_store(w->server.sqlite);
+    return OK;
+}
+
+static void server_close_store(struct server *s)
+{
+    store_sqlite_close(&s->sqlite);
+    store_pg_close(&s->pg);
+}
+
+/* Until the store has done all: a simulation has no time in between. */
+static void core_flush_all(struct world *w)
+{
+    struct server *s = &w->server;
+    core_flush(s->core, w->now);
+    while (core_is_waiting(s->core) && s->store.wait != NULL) {
+        s->store.wait(s->store.ctx);
+        core_flush(s->core, w->now);
+    }
+}
+
 static void server_start(struct world *w)
 {
     struct problem problem = {0};
@@ -546,7 +592,7 @@ static void server_start(struct world *w)
         config.quotas.subscriptions = NARROW_SUBSCRIPTIONS;
         config.quotas.channel_bytes = NARROW_BYTES;
     }
-    enum err err = store_sqlite_open(&config, &problem, &s->sqlite);
+    enum err err = server_open_store(w, &config, &problem);
     if (s->crash_now) {
         server_crash(w);
         return;
@@ -555,7 +601,6 @@ static void server_start(struct world *w)
         world_fail(w, "server: cannot open its store: %s", problem.detail);
         return;
     }
-    s->store = store_sqlite_store(s->sqlite);
     struct core_parts parts = {
         .crypto = w->crypto,
         .random = &w->source,
@@ -587,7 +632,7 @@ void server_crash(struct world *w)
     world_meet(w, POINT_SERVER_CRASH);
     disk_cut(s->disk);
     core_free(&s->core);
-    store_sqlite_close(&s->sqlite);
+    server_close_store(s);
     disk_restart(s->disk);
     s->crash_now = false;
     s->flush_planned = false;
@@ -608,7 +653,10 @@ static void server_flush(struct world *w)
     s->flush_planned = false;
     if (s->core == NULL)
         return;
-    core_flush(s->core, w->now);
+    if (s->pg == NULL || server_point(w, "channels", SQL_BEFORE_COMMIT))
+        core_flush_all(w);
+    if (s->pg != NULL && !s->crash_now) /* stored, and nobody was told */
+        (void)server_point(w, "channels", SQL_AFTER_COMMIT);
     if (s->crash_now) {
         server_crash(w);
         return;
@@ -667,7 +715,7 @@ static void ask(struct world *w, uint32_t conn, struct request *q,
     must(request_write(&message, q));
     core_message(w->server.core, conn, FRAME_REQUEST, 1, buf_bytes(&message),
                  w->now);
-    core_flush(w->server.core, w->now);
+    core_flush_all(w);
     while (core_take(w->server.core, &o)) {
         if (o.conn != conn) {
             reply(w, &o);
@@ -850,7 +898,7 @@ void world_free(struct world **pw)
         disk_free(&w->devices[i].disk);
     }
     core_free(&w->server.core);
-    store_sqlite_close(&w->server.sqlite);
+    server_close_store(&w->server);
     disk_free(&w->server.disk);
     while (w->heap_len > 0)
         happening_free(take(w));

@@ -23,6 +23,7 @@
 #include "crypto/crypto.h"
 #include "crypto/entropy.h"
 #include "server/core.h"
+#include "server/store_pg.h"
 #include "server/store_sqlite.h"
 #include "sql/sql.h"
 
@@ -81,7 +82,9 @@ struct device {
 
 struct server {
     struct disk *disk;
-    struct store_sqlite *sqlite;
+    struct store_sqlite *sqlite; /* one of the two */
+    struct store_pg *pg;         /* where $SOTTO_TEST_STORE says */
+    bool made;                   /* its tables, in this world */
     struct store store;
     struct core *core; /* NULL while it is down */
     uint64_t down_until;
