@@ -76,6 +76,7 @@ static void config_complete(struct core_config *c)
     l->channel_commits = or_default(l->channel_commits, 240);
     l->channel_bytes = or_default(l->channel_bytes, 512 * MIB);
     l->remote_requests = or_default(l->remote_requests, 120000);
+    l->remote_bytes = or_default(l->remote_bytes, 1024 * MIB);
     l->remote_stranger_tasks = or_default(l->remote_stranger_tasks, 120);
 }
 

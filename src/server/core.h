@@ -39,6 +39,7 @@ struct core_limits {
     uint32_t channel_commits;
     uint32_t channel_bytes;
     uint32_t remote_requests;       /* of one address prefix, all kinds */
+    uint32_t remote_bytes;          /* that one prefix wants to be stored */
     uint32_t remote_stranger_tasks; /* proof-of-work requests of one prefix */
 };
 

@@ -226,7 +226,9 @@ static bool within_limits(struct core *c, struct task *t, size_t bytes,
         limits_spend(l, LIMIT_SUB_APPENDS, t->sub_meter, minute, 1,
                      max->subscription_appends) &&
         limits_spend(l, LIMIT_SUB_BYTES, t->sub_meter, minute, bytes,
-                     max->subscription_bytes);
+                     max->subscription_bytes) &&
+        limits_spend(l, LIMIT_REMOTE_BYTES, t->conn->remote, minute, bytes,
+                     max->remote_bytes);
     return ok || over(c, t);
 }
 
@@ -377,9 +379,11 @@ bool serve_blob_put(struct core *c, struct task *t)
     if (!serve_access(c, t))
         return false;
     meters_of(c, t);
-    if (limits_spend(c->limits, LIMIT_SUB_BYTES, t->sub_meter,
-                     c->now_ms / MINUTE_MS, r->data.len,
-                     c->config.limits.subscription_bytes))
+    uint64_t minute = c->now_ms / MINUTE_MS;
+    if (limits_spend(c->limits, LIMIT_SUB_BYTES, t->sub_meter, minute,
+                     r->data.len, c->config.limits.subscription_bytes) &&
+        limits_spend(c->limits, LIMIT_REMOTE_BYTES, t->conn->remote, minute,
+                     r->data.len, c->config.limits.remote_bytes))
         return true;
     return over(c, t);
 }

@@ -19,6 +19,7 @@ enum limit_kind {
     LIMIT_CHANNEL_BYTES,
     LIMIT_REMOTE_REQUESTS,
     LIMIT_REMOTE_WORK,
+    LIMIT_REMOTE_BYTES,
 };
 
 struct limits;

@@ -26,6 +26,7 @@ static const struct core_limits no_limits = {
     .channel_commits = UINT32_MAX,
     .channel_bytes = UINT32_MAX,
     .remote_requests = UINT32_MAX,
+    .remote_bytes = UINT32_MAX,
     .remote_stranger_tasks = UINT32_MAX,
 };
 

@@ -1104,6 +1104,7 @@ DECLARE
     refused integer := may_contact(p_account, p_device, p_cap);
     box inbox;
     strangers bigint;
+    items bigint;
 BEGIN
     IF refused <> 0 THEN
         RETURN NEXT (refused, 0, 0, 0, 0, NULL)::answer;
@@ -1119,9 +1120,11 @@ BEGIN
         RETURN;
     END IF;
     strangers := CASE WHEN box.day = p_day THEN box.strangers ELSE 0 END;
-    IF (SELECT count(*) FROM item WHERE shard = shard_of(p_device)
-            AND device = p_device) >= p_items_max
-        OR (p_cap = '' AND strangers >= p_strangers_max) THEN
+    SELECT count(*) INTO items FROM item
+        WHERE shard = shard_of(p_device) AND device = p_device;
+    -- strangers alone cannot fill it: half of it is for contacts
+    IF items >= p_items_max OR (p_cap = '' AND
+        (strangers >= p_strangers_max OR items >= p_items_max / 2)) THEN
         RETURN NEXT (8, 0, 0, 0, 0, NULL)::answer;
         RETURN;
     END IF;

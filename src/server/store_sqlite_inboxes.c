@@ -122,8 +122,10 @@ enum err inboxes_append(struct store_sqlite *s, struct store_op *op)
     if (known)
         return OK;
     TRY(inbox_find(db, r->device_id, op->day, &in));
+    /* strangers alone cannot fill it: half of it is for contacts */
     if (in.items >= s->quotas.inbox_items ||
-        (!contact && in.strangers >= s->quotas.stranger_items))
+        (!contact && (in.strangers >= s->quotas.stranger_items ||
+                      in.items >= s->quotas.inbox_items / 2)))
         return store_refuse(op, STATUS_LIMIT, 0);
     TRY(item_insert(db, op, &in, !contact));
     op->seq = in.head + 1;
