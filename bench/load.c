@@ -157,7 +157,7 @@ static enum err send_attach(struct client *c, const struct answer *a)
 static uint32_t free_id(const struct client *c)
 {
     uint32_t id = 0;
-    while (c->sent[id] > 0)
+    while (id < LOAD_IN_FLIGHT_MAX - 1 && c->sent[id] > 0)
         id++;
     return id;
 }
@@ -435,9 +435,11 @@ void load_close(struct load **load)
  * our own fault counts from when it was due. */
 static void send_due(struct load *l, double start)
 {
-    while (l->err == OK && report_clock() >= start + l->due / l->plan.rate) {
+    assert(l->plan.rate > 0);
+    double pause = 1.0 / l->plan.rate;
+    while (l->err == OK && report_clock() >= start + l->due * pause) {
         struct client *c = &l->clients[l->turn++ % l->plan.senders];
-        double due = start + l->due++ / l->plan.rate;
+        double due = start + l->due++ * pause;
         if (c->waiting >= LOAD_IN_FLIGHT_MAX || c->left == 0)
             continue; /* it cannot keep up */
         uint32_t id = free_id(c);

@@ -285,7 +285,7 @@ static enum status ack_with(struct fixture *f, uint8_t cap, uint64_t upto)
 static void rule_2_added_again_has_both_capabilities(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     CHECK(added_again(&f));
     CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
     CHECK_UINT(at.cursor, 1);
@@ -298,7 +298,7 @@ static void rule_2_added_again_has_both_capabilities(void)
 static void rule_2_falsely_added_again_loses_nothing(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     CHECK(added_again(&f));
     CHECK_UINT(ack_with(&f, 3, 3), STATUS_OK);
     CHECK_UINT(attach_with(&f, 2, &at), STATUS_OK);
@@ -323,7 +323,7 @@ static void rule_2_falsely_added_again_loses_nothing(void)
 static void rule_2_capability_added_twice_changes_nothing(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     struct answer a;
     CHECK(added_again(&f));
     CHECK_UINT(add_again(&f, 2, &a), OK);
@@ -342,7 +342,7 @@ static void rule_2_capability_added_twice_changes_nothing(void)
 static void rule_2_older_capability_gives_itself_up(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     CHECK(added_again(&f));
     CHECK_UINT(ack_with(&f, 3, 3), STATUS_OK);
     struct request reopen = {.method = METHOD_REOPEN};
@@ -360,7 +360,7 @@ static void rule_2_older_capability_gives_itself_up(void)
 static void rule_2_older_capability_gives_itself_up_at_the_end(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     CHECK(added_again(&f));
     CHECK_UINT(fixture_commit(&f, one(), 2, 5, fixture_ends(2), NULL),
                STATUS_OK);
@@ -659,7 +659,7 @@ static void days_pass(struct fixture *f, unsigned days)
 static void rule_2_older_capability_lapses_when_unused(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
-    struct attach_answer at;
+    struct attach_answer at = {0};
     const struct request attach = attach_of(1, 1);
     CHECK(added_again(&f));
     for (unsigned i = 0; i < 4; i++) { /* the others go on */

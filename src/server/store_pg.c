@@ -277,7 +277,8 @@ struct seen {
 /* Ids are random, so their last bytes are a hash. */
 static bool seen_add(struct seen *s, struct bytes id)
 {
-    size_t slot = (id.data[ID_SIZE - 2] << 8 | id.data[ID_SIZE - 3]);
+    size_t slot =
+        (size_t)id.data[ID_SIZE - 2] << 8 | (size_t)id.data[ID_SIZE - 3];
     for (;; slot++) {
         struct bytes *at = &s->ids[slot % SEEN_SLOTS];
         if (at->data == NULL) {

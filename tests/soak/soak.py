@@ -176,7 +176,6 @@ class Server:
         self.program = program
         self.port = 0
         self.process = None
-        self.starts = 0
         self.start()
 
     def start(self):
@@ -191,7 +190,8 @@ class Server:
             if line.startswith("listening on "):
                 self.port = int(line.rpartition(":")[2])
                 break
-        self.starts += 1
+        else:
+            raise RuntimeError("the server does not start")
 
     def pids(self):
         pid = self.process.pid
@@ -489,6 +489,8 @@ def main():
 
     def cases():
         yield from soak(program, seconds)
+        if "SOTTO_TEST_STORE" in os.environ:
+            return  # one database is one server's
         yield from strangers(program, seconds)
         yield from greedy(program, seconds)
     return tap.run(cases())
