@@ -208,15 +208,15 @@ static void the_copy_is_apart_from_the_store(void)
     CHECK_UINT(count(copy, FILE_BLOBS, "SELECT stored FROM blob"), 4);
     CHECK_UINT(count(copy, FILE_CHANNELS, "SELECT head FROM channel"), 0);
     char folder[FILE_PATH_MAX];
-    char name[FILE_PATH_MAX];
+    char path[FILE_PATH_MAX];
     char hex[2 * ID_SIZE + 1];
     struct stat st;
     struct bytes id = fixture_id(9);
     for (size_t i = 0; i < ID_SIZE; i++)
         (void)snprintf(hex + 2 * i, 3, "%02x", id.data[i]);
     CHECK_UINT(file_path(s.copy, "blobs", folder, NULL), OK);
-    CHECK_UINT(file_path(folder, hex, name, NULL), OK);
-    CHECK(stat(name, &st) == 0 && st.st_size == 4);
+    CHECK_UINT(file_path(folder, hex, path, NULL), OK);
+    CHECK(stat(path, &st) == 0 && st.st_size == 4);
 }
 
 static void what_expires_meanwhile_is_left_out(void)

@@ -15,7 +15,6 @@
 #define FILE_MODE  0600
 #define COPY_PIECE ((size_t)1 << 20)
 #define COPY_ONCE  ((size_t)1 << 30) /* asked of the system at a time */
-#define DEPTH_MAX  1U                /* folders in a folder */
 
 static void fd_close(int *fd)
 {
@@ -122,39 +121,69 @@ struct visit {
     void *ctx;
 };
 
-static enum err visit_one(const struct visit *v, const char *folder,
-                          const char *name, unsigned depth, struct problem *p);
-
-static enum err visit_all(const struct visit *v, const char *folder,
-                          unsigned depth, struct problem *p)
+static const char *next_name(DIR *dir)
 {
-    CLEANUP(dir_close) DIR *dir = opendir(folder);
-    if (dir == NULL)
-        return problem_system(p, "cannot read the folder %.100s", folder);
     const struct dirent *e = NULL;
-    while ((e = readdir(dir)) != NULL) {
-        if (!is_dots(e->d_name))
-            TRY(visit_one(v, folder, e->d_name, depth, p));
+    while ((e = readdir(dir)) != NULL && is_dots(e->d_name))
+        ;
+    return e != NULL ? e->d_name : NULL;
+}
+
+static enum err open_folder(const char *path, DIR **out, struct problem *p)
+{
+    *out = opendir(path);
+    if (*out == NULL)
+        return problem_system(p, "cannot read the folder %.100s", path);
+    return OK;
+}
+
+/* Says whether it is a folder; visits it if it is none. */
+static enum err visit_entry(const struct visit *v, const char *path,
+                            const char *name, bool *out_folder,
+                            struct problem *p)
+{
+    struct stat s;
+    if (lstat(path, &s) != 0)
+        return problem_system(p, "cannot look at %.100s", path);
+    *out_folder = S_ISDIR(s.st_mode);
+    return *out_folder ? OK : v->file(v->ctx, path, name, p);
+}
+
+static enum err visit_inner(const struct visit *v, const char *folder,
+                            struct problem *p)
+{
+    CLEANUP(dir_close) DIR *dir = NULL;
+    char path[FILE_PATH_MAX];
+    const char *name = NULL;
+    bool deeper = false;
+    TRY(open_folder(folder, &dir, p));
+    while ((name = next_name(dir)) != NULL) {
+        TRY(file_path(folder, name, path, p));
+        TRY(visit_entry(v, path, name, &deeper, p));
+        if (deeper)
+            return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                               "%.150s does not belong here", path);
     }
     return v->leave != NULL ? v->leave(v->ctx, folder, p) : OK;
 }
 
-static enum err visit_one(const struct visit *v, const char *folder,
-                          const char *name, unsigned depth, struct problem *p)
+static enum err visit_all(const struct visit *v, const char *folder,
+                          struct problem *p)
 {
+    CLEANUP(dir_close) DIR *dir = NULL;
     char path[FILE_PATH_MAX];
-    struct stat s;
-    TRY(file_path(folder, name, path, p));
-    if (lstat(path, &s) != 0)
-        return problem_system(p, "cannot look at %.100s", path);
-    if (!S_ISDIR(s.st_mode))
-        return v->file(v->ctx, path, name, p);
-    if (depth == 0)
-        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
-                           "%.150s does not belong here", path);
-    if (v->enter != NULL)
-        TRY(v->enter(v->ctx, name, p));
-    return visit_all(v, path, depth - 1, p);
+    const char *name = NULL;
+    bool inner = false;
+    TRY(open_folder(folder, &dir, p));
+    while ((name = next_name(dir)) != NULL) {
+        TRY(file_path(folder, name, path, p));
+        TRY(visit_entry(v, path, name, &inner, p));
+        if (inner && v->enter != NULL)
+            TRY(v->enter(v->ctx, name, p));
+        if (inner)
+            TRY(visit_inner(v, path, p));
+    }
+    return v->leave != NULL ? v->leave(v->ctx, folder, p) : OK;
 }
 
 struct copying {
@@ -198,7 +227,7 @@ enum err folder_copy(const char *from, const char *to,
 {
     struct copying c = {.how = how, .to = to};
     const struct visit v = {copy_file, copy_enter, copy_leave, &c};
-    return visit_all(&v, from, DEPTH_MAX, p);
+    return visit_all(&v, from, p);
 }
 
 struct owner {
@@ -226,7 +255,7 @@ enum err folder_give(const char *path, uid_t user, gid_t group,
 {
     struct owner o = {user, group};
     const struct visit v = {give_file, NULL, give, &o};
-    return visit_all(&v, path, DEPTH_MAX, p);
+    return visit_all(&v, path, p);
 }
 
 static enum err remove_file(void *ctx, const char *path, const char *name,
@@ -250,7 +279,7 @@ static enum err remove_folder(void *ctx, const char *path, struct problem *p)
 void folder_remove(const char *path)
 {
     const struct visit v = {remove_file, NULL, remove_folder, NULL};
-    enum err err = visit_all(&v, path, DEPTH_MAX, NULL);
+    enum err err = visit_all(&v, path, NULL);
     (void)err;
 }
 
@@ -259,12 +288,7 @@ bool folder_is_empty(const char *path)
     CLEANUP(dir_close) DIR *dir = opendir(path);
     if (dir == NULL)
         return errno == ENOENT;
-    const struct dirent *e = NULL;
-    while ((e = readdir(dir)) != NULL) {
-        if (!is_dots(e->d_name))
-            return false;
-    }
-    return true;
+    return next_name(dir) == NULL;
 }
 
 enum err folder_sync(const char *path, struct problem *p)
