@@ -435,7 +435,7 @@ void load_close(struct load **load)
  * our own fault counts from when it was due. */
 static void send_due(struct load *l, double start)
 {
-    assert(l->plan.rate > 0);
+    assert(l->plan.rate > 0 && l->plan.senders > 0);
     double pause = 1.0 / l->plan.rate;
     while (l->err == OK && report_clock() >= start + l->due * pause) {
         struct client *c = &l->clients[l->turn++ % l->plan.senders];
