@@ -198,6 +198,7 @@ struct asked {
     uint32_t key;
     enum status status; /* what is wanted */
     uint64_t number;    /* the entry's, or the detail */
+    bool commit;
     uint32_t id;
 };
 
@@ -205,14 +206,15 @@ static bool send_asked(struct fixture *f, struct asked *a)
 {
     CLEANUP(buf_clear) struct buf body = buf_new(4096);
     uint8_t keys[IDEMPOTENCY_KEY] = {0};
+    const struct fixture_change change = fixture_same();
     memcpy(keys, &a->key, sizeof a->key);
-    if (fixture_body(f, NULL, &body) != OK)
+    if (fixture_body(f, a->commit ? &change : NULL, &body) != OK)
         return false;
     struct request q = {
         .method = METHOD_APPEND,
         .append = {.access = fixture_access(a->channel, 1),
                    .after = a->after,
-                   .kind = ENTRY_APPLICATION,
+                   .kind = a->commit ? ENTRY_COMMIT : ENTRY_APPLICATION,
                    .idempotency_key = BYTES_ARRAY(keys),
                    .body = buf_bytes(&body)},
     };
@@ -238,21 +240,23 @@ static void appends_in_one_call_are_answered_each_for_itself(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
     struct asked all[] = {
-        {1, 1, 0, 11, STATUS_OK, 1, 0},
-        {2, 1, 7, 12, STATUS_BEHIND, 0, 0},
-        {3, 1, 0, 5, STATUS_OK, 1, 0}, /* its key is known */
-        {4, 2, 0, 14, STATUS_AUTH, 0, 0},
-        {5, 1, 0, 15, STATUS_OK, 1, 0},
-        {6, 1, 0, 16, STATUS_OK, 1, 0},
-        {6, 1, 0, 17, STATUS_OK, 2, 0},
-        {6, 1, 0, 16, STATUS_OK, 1, 0}, /* again, behind another */
-        {7, 1, 0, 18, STATUS_NOTFOUND, 0, 0},
+        {1, 1, 0, 11, STATUS_OK, 1, false, 0},
+        {2, 1, 7, 12, STATUS_BEHIND, 0, false, 0},
+        {3, 1, 0, 5, STATUS_OK, 1, false, 0}, /* its key is known */
+        {4, 2, 0, 14, STATUS_AUTH, 0, false, 0},
+        {5, 1, 0, 15, STATUS_OK, 1, false, 0},
+        {6, 1, 0, 16, STATUS_OK, 1, false, 0},
+        {6, 1, 0, 17, STATUS_OK, 2, false, 0},
+        {6, 1, 0, 16, STATUS_OK, 1, false, 0}, /* again, behind another */
+        {7, 1, 0, 18, STATUS_OK, 1, true, 0},
+        {7, 1, 1, 19, STATUS_OK, 2, false, 0}, /* knows what is before it */
+        {8, 1, 0, 20, STATUS_NOTFOUND, 0, false, 0},
     };
     unsigned good = 0;
     struct core_output out;
     fixture_init(&f);
     CHECK(start(&f));
-    for (uint8_t c = 1; c <= 6; c++) {
+    for (uint8_t c = 1; c <= 7; c++) {
         CHECK_UINT(fixture_create(&f, 1, c, 1), STATUS_OK);
         const struct request q = {.method = METHOD_ATTACH,
                                   .attach = {fixture_access(c, 1)}};
