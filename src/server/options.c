@@ -102,6 +102,33 @@ static const char *file_name(const struct options *o)
     return o->config != NULL ? o->config : OPTIONS_FILE;
 }
 
+/* Whether the store's name has a password in it, as a URI or in words. */
+static bool has_password(const char *store)
+{
+    const char *user = strstr(store, "://");
+    if (strstr(store, "password=") != NULL)
+        return true;
+    if (user == NULL)
+        return false;
+    const char *host = strchr(user + 3, '@');
+    const char *colon = strchr(user + 3, ':');
+    return host != NULL && colon != NULL && colon < host;
+}
+
+/* What the file holds is as secret as its most secret line. */
+static enum err check_secret(const struct options *o, struct problem *p)
+{
+    CLEANUP(buf_clear) struct buf unused = buf_new(SETTINGS_FILE_MAX);
+    if (o->store == NULL || !has_password(o->store))
+        return OK;
+    for (size_t i = 0; i < options_table.count; i++) {
+        if (strcmp(table[i].name, "store") == 0 &&
+            o->values.row[i].source == SETTING_FILE)
+            return file_read_private(file_name(o), &unused, p);
+    }
+    return OK;
+}
+
 static enum err read_file(struct options *o, struct problem *p)
 {
     o->file = buf_new(SETTINGS_FILE_MAX);
@@ -112,7 +139,8 @@ static enum err read_file(struct options *o, struct problem *p)
         return OK;
     if (err != OK)
         return err;
-    return settings_file(&options_table, file_name(o), &o->file, &o->values, p);
+    TRY(settings_file(&options_table, file_name(o), &o->file, &o->values, p));
+    return check_secret(o, p);
 }
 
 enum err options_read(const struct settings *switches, char **words,

@@ -508,6 +508,8 @@ static void a_file_of_settings_that_is_wrong_is_refused(void)
          "sottod.conf:2: no setting is called \"lissten\""},
         {"pow-bits = 99\n", 0600, 2, "sottod.conf:1: \"99\" is no number"},
         {"log-level = info\n", 0622, 2, "chmod go-w"},
+        {"store = postgresql://u:word@h/db\n", 0644, 2, "chmod 600"},
+        {"store = host=h password=word\n", 0644, 2, "chmod 600"},
     };
     CHECK_UINT(sottod_prepare(&s), OK);
     for (size_t i = 0; i < COUNT(cases); i++) {
