@@ -102,6 +102,12 @@ def refused(server, right):
     yield a.status == 100, "who waits to be told to go on is told"
 
 
+def queued_bytes(server):
+    a = peer.ask(peer.connect(server.admin, tls=False), "GET", "/metrics")
+    return int(re.search(rb"^sotto_net_queued_bytes (\d+)", a.body,
+                         re.M).group(1))
+
+
 def slow_readers(server, right):
     """Who asks for much and reads nothing holds a piece, not a blob."""
     data, name = bytes(8 << 20), os.urandom(32).hex()
@@ -112,10 +118,13 @@ def slow_readers(server, right):
         sock.setsockopt(peer.socket.SOL_SOCKET, peer.socket.SO_RCVBUF, 4096)
         sock.sendall(f"GET /blob/{name} HTTP/1.0\r\n\r\n".encode())
         socks.append(sock)
-    time.sleep(3)
-    a = peer.ask(peer.connect(server.admin, tls=False), "GET", "/metrics")
-    queued = int(re.search(rb"^sotto_net_queued_bytes (\d+)", a.body,
-                           re.M).group(1))
+    # all have asked when something waits for each, and nothing moves
+    queued = before = 0
+    for _ in range(peer.PATIENCE):
+        time.sleep(1.5)  # the numbers come once a second
+        before, queued = queued, queued_bytes(server)
+        if 0 < queued == before:
+            break
     print(f"# {queued} bytes queued for {READERS} readers")
     yield 0 < queued <= READERS * (65 << 10), "slow readers hold a piece each"
     for sock in socks:
