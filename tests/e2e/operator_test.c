@@ -259,6 +259,7 @@ static void a_database_is_backed_up_by_its_own_tools(void)
 {
     CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("none")), 2);
     CHECK(people_complained(&town, "pg_dump"));
+    CHECK_UINT((unsigned)OPERATE(&town, "stats"), 2);
 }
 
 /* Of the files in the data folder. */
@@ -268,6 +269,7 @@ static const struct test file_tests[] = {
     TEST(a_backup_while_people_write_is_sound),
     TEST(a_backup_is_there_whole_or_not_at_all),
     TEST(a_backup_that_is_damaged_changes_nothing),
+    TEST(numbers_come_from_a_running_server),
 };
 
 static const struct test database_tests[] = {
@@ -277,7 +279,6 @@ static const struct test database_tests[] = {
 /* Of both stores. */
 static const struct test tests[] = {
     TEST(the_list_says_what_the_design_allows),
-    TEST(numbers_come_from_a_running_server),
     TEST(a_disabled_account_is_told_so_and_comes_back),
     TEST(a_deleted_account_is_told_so),
 };

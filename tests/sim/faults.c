@@ -87,11 +87,12 @@ void fault_old_server(struct world *w, struct device *d)
 
 /* --- people -------------------------------------------------------------- */
 
-/* Another program of the same account gave itself a new capability. */
+/* Another program of the same account gave itself a new capability: written
+ * into the server's file, where it has one. */
 void fault_void_contact(struct world *w, struct device *d)
 {
     uint8_t other[CLIENT_ID_SIZE];
-    if (w->server.core == NULL)
+    if (w->server.core == NULL || w->server.pg != NULL)
         return;
     server_crash(w);
     CLEANUP(sql_close) struct sql *db = server_file(w, "server/accounts.db");
