@@ -27,6 +27,7 @@
 #define SETTLE_MS    2000
 #define WARM_S       20.0
 #define WARM_CLIENTS 16U
+#define WARM_TURNS   8U
 #define WARM_FIRST   1000000U
 
 /* ---- Appends ---- */
@@ -139,20 +140,22 @@ static double memory_now(const struct sottod *s)
 }
 
 /* So that what a server needs once, and not for each connection, is there
- * before the first is counted. */
+ * before the first is counted: by few connections at a time, whose own memory
+ * others take over, but over many channels. */
 static enum err warm_up(const struct sottod *s, struct problem *p)
 {
-    CLEANUP(load_close) struct load *load = NULL;
-    struct load_result r;
-    const struct load_plan plan = {.server = s->address,
-                                   .clients = report_scale(WARM_CLIENTS, 10),
-                                   .channels = report_scale(WARM_CLIENTS, 10),
-                                   .attach = true,
-                                   .in_flight = LOAD_IN_FLIGHT_MAX,
-                                   .first = WARM_FIRST};
-    TRY(load_open(&plan, &load, p));
-    TRY(load_run(load, WARM_S, report_scale(500, 1), &r, p));
-    load_close(&load);
+    for (unsigned i = 0; i < report_scale(WARM_TURNS, 1); i++) {
+        CLEANUP(load_close) struct load *load = NULL;
+        struct load_result r;
+        const struct load_plan plan = {.server = s->address,
+                                       .clients = WARM_CLIENTS,
+                                       .channels = WARM_CLIENTS,
+                                       .attach = true,
+                                       .in_flight = LOAD_IN_FLIGHT_MAX,
+                                       .first = WARM_FIRST + i * WARM_CLIENTS};
+        TRY(load_open(&plan, &load, p));
+        TRY(load_run(load, WARM_S, report_scale(64, 1), &r, p));
+    }
     (void)poll(NULL, 0, report_quick() ? 50 : SETTLE_MS);
     return OK;
 }

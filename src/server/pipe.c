@@ -16,7 +16,7 @@
 #define RECORD_MAX      (HEADER_SIZE + MESSAGE_MAX)
 #define IN_CAP          (256U << 10) /* grows for a record that is larger */
 #define READS_PER_ROUND 4            /* so up to 1 MiB makes one round */
-#define OUT_KEEP        (256U << 10) /* what a busy round puts */
+#define OUT_KEEP        (1U << 20)   /* what a busy round puts */
 #define SOCKET_BUFFER   (1 << 20)    /* if the system gives that much */
 
 struct pipe {
