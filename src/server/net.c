@@ -73,6 +73,8 @@ struct net {
     struct client *held;
     uint64_t warn_again_ms;
     struct crowd crowd;
+    size_t parts_max; /* this process's part of what all may hold */
+    size_t queues_max;
     struct metrics metrics; /* of all processes, as the store last told */
     uint64_t accepted;
     uint64_t turned_away;
@@ -284,7 +286,7 @@ static enum err on_data(void *ctx, struct bytes bytes)
         c->web != NULL ? web_data(c->web, bytes) : take_frames(c, bytes);
     size_t held = held_by(c);
     if (crowd_hold(&n->crowd, &c->guest, held) != OK ||
-        n->crowd.held > NET_PARTS_MAX)
+        n->crowd.held > n->parts_max)
         err = ERR_LIMIT;
     if (err != OK)
         return err;
@@ -589,7 +591,7 @@ static void on_message(struct client *c, const struct pipe_record *r)
         return;
     }
     if (queued > NET_QUEUE_MAX ||
-        (queued > 0 && streams_queued(n->streams) > NET_QUEUES_MAX)) {
+        (queued > 0 && streams_queued(n->streams) > n->queues_max)) {
         drop(c, "does-not-read");
         return;
     }
@@ -731,7 +733,7 @@ void net_drain(struct net *net)
     }
 }
 
-static size_t at_least_one(size_t n) { return n > 0 ? n : 1; }
+static size_t at_least(size_t n, size_t least) { return n > least ? n : least; }
 
 static void set_defaults(struct net_config *c)
 {
@@ -751,21 +753,30 @@ static void set_defaults(struct net_config *c)
         c->slow_bytes = NET_SLOW_BYTES;
     if (c->rate_ms == 0)
         c->rate_ms = NET_RATE_MS;
+    if (c->processes == 0)
+        c->processes = 1;
+    /* the system spreads a network's connections over the processes */
+    c->network_max = (c->network_max + c->processes - 1) / c->processes;
     if (c->network_max == 0)
-        c->network_max = at_least_one(c->clients_max / NET_SHARE);
+        c->network_max = at_least(c->clients_max / NET_SHARE, 1);
 }
 
-/* Half of the room for clients may be early. */
-static struct crowd_limits crowd_limits(const struct net_config *c)
+/* At most half of the room for clients is for early ones. */
+static void set_bounds(struct net *n)
 {
-    size_t early = at_least_one(c->clients_max / 2);
-    if (early > NET_EARLY_MAX)
-        early = NET_EARLY_MAX;
-    return (struct crowd_limits){
+    const struct net_config *c = &n->config;
+    const struct random random = entropy_system();
+    size_t early = NET_EARLY_MAX / c->processes;
+    if (early > c->clients_max / 2)
+        early = c->clients_max / 2;
+    n->parts_max = at_least(NET_PARTS_MAX / c->processes, 4 * MESSAGE_MAX);
+    n->queues_max = at_least(NET_QUEUES_MAX / c->processes, 2 * NET_QUEUE_MAX);
+    const struct crowd_limits limits = {
         .network_max = c->no_limits ? 0 : c->network_max,
-        .network_early_max = at_least_one(early / NET_EARLY_SHARE),
-        .network_bytes = NET_PARTS_MAX / NET_SHARE,
-        .early_max = early};
+        .network_early_max = at_least(early / NET_EARLY_SHARE, 1),
+        .network_bytes = at_least(n->parts_max / NET_SHARE, MESSAGE_MAX),
+        .early_max = at_least(early, 1)};
+    n->crowd = crowd_new(&limits, &random);
 }
 
 static enum err set_up(struct net *n, int pipe)
@@ -806,9 +817,7 @@ enum err net_create(struct loop *loop, const struct net_config *config,
         n->loop = loop;
         n->config = *config;
         set_defaults(&n->config);
-        const struct crowd_limits limits = crowd_limits(&n->config);
-        const struct random random = entropy_system();
-        n->crowd = crowd_new(&limits, &random);
+        set_bounds(n);
         for (size_t i = 0; i < WEB_DOORS_; i++) {
             struct door *d = &n->doors[i];
             *d = (struct door){n, {listeners[i], on_listener, d}};

@@ -26,22 +26,26 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NET_CLIENTS_MAX    65536U
-#define NET_HANDSHAKE_MS   10000U
-#define NET_HELLO_MS       10000U /* from the end of the handshake */
-#define NET_PIECE_MS       30000U /* for 64 KiB of a blob over HTTP */
-#define NET_END_MS         2000U  /* for a client to take its last answer */
-#define NET_DRAIN_MS       5000U  /* for all clients, at the end */
-#define NET_REQUESTS_MAX   64U    /* of one client, under way */
-#define NET_SLOW_BYTES     (256U << 10) /* queued for one client */
-#define NET_QUEUE_MAX      (36U << 20)  /* the same: two large answers */
-#define NET_QUEUES_MAX     (1U << 30)   /* queued for all clients */
-#define NET_PARTS_MAX      (256U << 20) /* of messages that are not whole yet */
-#define NET_PIPE_BYTES     (2U << 20)   /* towards the store */
-#define NET_ACCEPTS        64           /* in one round */
-#define NET_ACCEPT_REST_MS 200U         /* when the system has no room */
-#define NET_EARLY_MAX      4096U        /* not greeted yet */
-#define NET_EARLY_SHARE    8U           /* a network has this part of them, */
+#define NET_CLIENTS_MAX  65536U
+#define NET_HANDSHAKE_MS 10000U
+#define NET_HELLO_MS     10000U       /* from the end of the handshake */
+#define NET_PIECE_MS     30000U       /* for 64 KiB of a blob over HTTP */
+#define NET_END_MS       2000U        /* for a client to take its last answer */
+#define NET_DRAIN_MS     5000U        /* for all clients, at the end */
+#define NET_REQUESTS_MAX 64U          /* of one client, under way */
+#define NET_SLOW_BYTES   (256U << 10) /* queued for one client */
+#define NET_QUEUE_MAX    (36U << 20)  /* the same: two large answers */
+
+/* Of all net processes together; each has its part of them, but always room for
+ * some large messages. */
+#define NET_QUEUES_MAX (1U << 30)   /* queued for all clients */
+#define NET_PARTS_MAX  (256U << 20) /* of messages that are not whole yet */
+#define NET_EARLY_MAX  4096U        /* connections that are not greeted yet */
+
+#define NET_PIPE_BYTES     (2U << 20) /* towards the store */
+#define NET_ACCEPTS        64         /* in one round */
+#define NET_ACCEPT_REST_MS 200U       /* when the system has no room */
+#define NET_EARLY_SHARE    8U         /* a network has this part of them, */
 #define NET_SHARE          4U /* and this of connections and parts of messages */
 #define NET_RATE_MS        10000U     /* in which what is not whole must grow */
 #define NET_RATE_BYTES     (4U << 10) /* by so much, */
@@ -64,8 +68,9 @@ struct net_config {
     unsigned drain_ms;
     size_t slow_bytes;
     unsigned rate_ms;
-    size_t network_max; /* connections from one network */
+    size_t network_max; /* connections from one network, to all processes */
     bool no_limits;     /* of what one network may have */
+    unsigned processes; /* that share what is bounded for all; 0: this one */
 };
 
 /* Begins to accept once the store says that it is ready. Stops the loop when

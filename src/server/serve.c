@@ -99,13 +99,6 @@ static size_t clients_max(void)
                                          : NET_CLIENTS_MAX;
 }
 
-/* A setting is for all processes together, among which the system spreads a
- * network's connections. */
-static size_t network_share(const struct options *o, size_t processes)
-{
-    return (o->network_max + processes - 1) / processes;
-}
-
 static enum err serve_net(struct start *start, int pipe, struct problem *p)
 {
     const struct options *o = start->options;
@@ -120,8 +113,8 @@ static enum err serve_net(struct start *start, int pipe, struct problem *p)
                                       .pipe = pipe,
                                       .clients_max = clients_max(),
                                       .no_limits = o->no_limits,
-                                      .network_max =
-                                          network_share(o, start->count)};
+                                      .network_max = o->network_max,
+                                      .processes = (unsigned)start->count};
     memset(doors, 0, sizeof start->doors[0]); /* taken */
     TRY(net_create(loop, &config, &net, p));
     TRY(loop_signals(loop, signals, net_signal, net, p));
