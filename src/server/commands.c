@@ -119,6 +119,10 @@ static enum err command_restore(const struct options *o, struct problem *p)
     if (o->from == NULL)
         return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
                            "say from where: --from DIR, a backup");
+    if (o->store != NULL)
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "the store is in a database: restore it with the "
+                           "database's own tools, such as pg_restore");
     TRY(backup_restore(o->from, o->data, o->replace, &progress, aside, p));
     (void)printf("%s: restored from %s, checked\n", o->data, o->from);
     if (aside[0] != '\0')

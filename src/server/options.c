@@ -177,7 +177,14 @@ void options_hide(const struct options *o)
     wipe(getenv("PGPASSWORD")); /* NOLINT(concurrency-mt-unsafe) */
 }
 
+/* What is shown may end up in a log or a letter: no password is in it. */
 void options_show(const struct options *o, int fd)
 {
-    settings_show(&options_table, &o->values, file_name(o), fd);
+    struct setting_values shown = o->values;
+    for (size_t i = 0; i < options_table.count; i++) {
+        bool store = strcmp(options_table.table[i].name, "store") == 0;
+        if (store && o->store != NULL && has_password(o->store))
+            shown.row[i].text = "(not shown: there is a password in it)";
+    }
+    settings_show(&options_table, &shown, file_name(o), fd);
 }

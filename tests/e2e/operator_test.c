@@ -259,6 +259,10 @@ static void a_database_is_backed_up_by_its_own_tools(void)
 {
     CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("none")), 2);
     CHECK(people_complained(&town, "pg_dump"));
+    CHECK_UINT(
+        (unsigned)OPERATE(&town, "restore", "--replace", "--from", at("none")),
+        2);
+    CHECK(people_complained(&town, "pg_restore"));
     CHECK_UINT((unsigned)OPERATE(&town, "stats"), 2);
 }
 

@@ -526,6 +526,22 @@ static void a_file_of_settings_that_is_wrong_is_refused(void)
     CHECK(said(&s, "cannot open /nowhere"));
 }
 
+static void a_password_is_not_shown(void)
+{
+    CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    static const char *const stores[] = {"postgresql://u:sesame@h/db",
+                                         "host=h password=sesame"};
+    CHECK_UINT(sottod_prepare(&s), OK);
+    for (size_t i = 0; i < COUNT(stores); i++) {
+        CHECK_UINT((unsigned)sottod_run(
+                       &s, (const char *[]){"config", "--config=", "--store",
+                                            stores[i], NULL}),
+                   0);
+        CHECK(said(&s, "store = (not shown"));
+        CHECK(!said(&s, "sesame"));
+    }
+}
+
 static enum err read_page(const char *variable, struct buf *page)
 {
     const char *path = getenv(variable);
@@ -696,6 +712,7 @@ static const struct test tests[] = {
     TEST(the_sandbox_refuses_what_it_must),
     TEST(a_file_gives_the_settings),
     TEST(a_file_of_settings_that_is_wrong_is_refused),
+    TEST(a_password_is_not_shown),
     TEST(the_man_page_has_every_setting_and_its_default),
     TEST(the_man_page_names_every_option),
     TEST(each_command_has_its_own_help),
