@@ -31,6 +31,8 @@
 
 #define OPEN_BYTES    (sizeof(uint64_t) + TLS_EXPORTER_SIZE)
 #define WARN_PAUSE_MS 60000U
+#define PARTS_LEAST   ((size_t)4 * MESSAGE_MAX)
+#define QUEUES_LEAST  ((size_t)2 * NET_QUEUE_MAX)
 #define REQUESTS_LOW  (NET_REQUESTS_MAX / 2)
 
 struct client {
@@ -769,8 +771,8 @@ static void set_bounds(struct net *n)
     size_t early = NET_EARLY_MAX / c->processes;
     if (early > c->clients_max / 2)
         early = c->clients_max / 2;
-    n->parts_max = at_least(NET_PARTS_MAX / c->processes, 4 * MESSAGE_MAX);
-    n->queues_max = at_least(NET_QUEUES_MAX / c->processes, 2 * NET_QUEUE_MAX);
+    n->parts_max = at_least(NET_PARTS_MAX / c->processes, PARTS_LEAST);
+    n->queues_max = at_least(NET_QUEUES_MAX / c->processes, QUEUES_LEAST);
     const struct crowd_limits limits = {
         .network_max = c->no_limits ? 0 : c->network_max,
         .network_early_max = at_least(early / NET_EARLY_SHARE, 1),
