@@ -538,7 +538,7 @@ static void a_password_is_not_shown(void)
                                             stores[i], NULL}),
                    0);
         CHECK(said(&s, "store = (not shown"));
-        CHECK(!said(&s, "sesame"));
+        CHECK(strstr(s.output, "sesame") == NULL);
     }
 }
 
