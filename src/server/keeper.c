@@ -181,6 +181,8 @@ static void ticked(void *ctx)
 {
     struct keeper *k = ctx;
     k->dirty = true;
+    for (size_t i = 0; i < k->peer_count; i++)
+        pipe_trim(k->peers[i].pipe);
     send_stats(k);
     if (loop_timer_set(k->loop, &k->tick, TICK_MS) != OK)
         finish(k, ERR_NOMEM, "out of memory for a timer");

@@ -121,6 +121,7 @@ static void on_stats(struct net *n, struct bytes bytes)
     n->pulse_ms = loop_now(n->loop);
     if (n->draining)
         return; /* nothing may come after BYE */
+    pipe_trim(n->pipe);
     if (pipe_put(n->pipe, &r) != OK)
         log_debug("net: out of memory for its numbers");
 }

@@ -29,6 +29,7 @@ struct pipe {
     size_t in_len;
     size_t in_cap;
     struct queue out;
+    size_t most; /* that waited in it at once since the last pipe_trim */
     bool write_wanted; /* the socket was full */
     bool paused;
     bool held; /* whole records may wait in `in` */
@@ -227,10 +228,19 @@ size_t pipe_queued(const struct pipe *pipe)
     return queue_front(&pipe->out).len;
 }
 
+void pipe_trim(struct pipe *pipe)
+{
+    if (pipe_queued(pipe) == 0 && pipe->most < pipe->out.cap / 4)
+        queue_clear(&pipe->out);
+    pipe->most = 0;
+}
+
 static void flush(struct pipe *p)
 {
     bool wanted = p->write_wanted;
     p->write_wanted = false;
+    if (pipe_queued(p) > p->most)
+        p->most = pipe_queued(p);
     while (pipe_queued(p) > 0 && !p->ended) {
         struct bytes front = queue_front(&p->out);
         ssize_t n = send(p->watch.fd, front.data, front.len, MSG_NOSIGNAL);

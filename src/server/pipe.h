@@ -65,6 +65,8 @@ void pipe_free(struct pipe **pipe);
 /* Queues a record with a copy of its bytes. */
 MUST_USE enum err pipe_put(struct pipe *pipe, const struct pipe_record *r);
 size_t pipe_queued(const struct pipe *pipe);
+/* Gives back what the time since the last call had no use for. */
+void pipe_trim(struct pipe *pipe);
 
 /* Stops or goes on calling `record`. */
 void pipe_pause(struct pipe *pipe, bool paused);

@@ -154,6 +154,28 @@ static void a_paused_side_gets_nothing_and_loses_nothing(void)
     }
 }
 
+/* A block that is there needs no allocation. */
+static void gives_a_block_back_after_a_time_that_did_not_use_it(void)
+{
+    static uint8_t data[300 << 10];
+    CLEANUP(world_clear) struct world w = {0};
+    const struct pipe_record large = {.op = PIPE_MESSAGE,
+                                      .bytes = {data, sizeof data}};
+    const struct pipe_record small = {.op = PIPE_STATS};
+    CHECK_UINT(world_start(&w, NULL), OK);
+    CHECK_UINT(pipe_put(w.a.pipe, &large), OK);
+    CHECK(until(&w, &w.b.records, 1));
+    pipe_trim(w.a.pipe);
+    mem_fail_after(0);
+    CHECK_UINT(pipe_put(w.a.pipe, &small), OK);
+    mem_fail_after(1U << 30);
+    CHECK(until(&w, &w.b.records, 2));
+    pipe_trim(w.a.pipe);
+    mem_fail_after(0);
+    CHECK_UINT(pipe_put(w.a.pipe, &small), ERR_NOMEM);
+    mem_fail_after(1U << 30);
+}
+
 static void says_that_the_other_side_is_gone(void)
 {
     CLEANUP(world_clear) struct world w = {0};
@@ -237,6 +259,7 @@ static const struct test tests[] = {
     TEST(carries_every_field),
     TEST(carries_records_of_all_sizes_both_ways),
     TEST(a_paused_side_gets_nothing_and_loses_nothing),
+    TEST(gives_a_block_back_after_a_time_that_did_not_use_it),
     TEST(says_that_the_other_side_is_gone),
     TEST(hears_what_was_said_before_the_end),
     TEST(notices_the_end_while_paused),
