@@ -31,17 +31,15 @@ static const char fill[] =
     " FROM c WHERE i + 1 < %u) SELECT i FROM c;"
     "CREATE TEMP TABLE p AS SELECT %u AS stride, %u AS day, %u AS each;"
     "INSERT INTO channel SELECT CAST(printf('%%032d', i) AS BLOB), i * stride,"
-    " each, 0, each * 128, day FROM n, p;"
+    " each, 1, 0, each * 128, day FROM n, p;"
     "INSERT INTO subscription SELECT i * stride,"
     " CAST(printf('%%032d', i) AS BLOB), CAST(printf('%%032d', i) AS BLOB),"
     " NULL, NULL, NULL, 0, 0, NULL, day, 1 FROM n, p;"
-    "INSERT INTO entry SELECT ((i * stride) << 32) | (e.k + 1), day * 86400, 1,"
-    " CAST(printf('%%0128d', i) AS BLOB) FROM n, p,"
-    " (SELECT i AS k FROM n WHERE i < (SELECT each FROM p)) e"
-    " ORDER BY 1;"
-    "INSERT INTO accepted SELECT i * stride,"
-    " CAST(printf('%%016d', e.k) AS BLOB), e.k + 1, day FROM n, p,"
-    " (SELECT i AS k FROM n WHERE i < (SELECT each FROM p)) e ORDER BY 1, 2;"
+    "INSERT INTO entry SELECT NULL, i * stride, e.k + 1, day * 86400, 1,"
+    " CAST(printf('%%0128d', i) AS BLOB) FROM"
+    " (SELECT i AS k FROM n WHERE i < (SELECT each FROM p)) e, n, p;"
+    "INSERT INTO place SELECT slot, seq, id,"
+    " CAST(printf('%%016d', seq) AS BLOB), day FROM entry, p ORDER BY 1, 2;"
     "COMMIT;";
 
 static enum err fill_store(const struct sottod *s, struct problem *p)

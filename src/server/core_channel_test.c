@@ -526,6 +526,28 @@ static void rule_5_key_outlives_its_entry(void)
     CHECK_UINT(got, 1);
 }
 
+/* However many came since, and whatever has gone. */
+static void rule_5_each_of_many_keys_makes_one_entry(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    fixture_init(&f);
+    CHECK(set_up(&f));
+    uint64_t got = 0;
+    for (uint8_t key = 1; key <= 100; key++) {
+        f.now += 60000; /* no limit of a minute matters */
+        CHECK_UINT(fixture_append(&f, one(), 0, key, &got), STATUS_OK);
+        CHECK_UINT(got, key);
+        if (key % 7 == 0) {
+            const struct request ack = ack_of(1, key - 3);
+            CHECK_UINT(fixture_status(&f, 1, &ack), STATUS_OK);
+        }
+        for (uint8_t old = 1; old <= key; old++) {
+            CHECK_UINT(fixture_append(&f, one(), 0, old, &got), STATUS_OK);
+            CHECK_UINT(got, old);
+        }
+    }
+}
+
 static void rule_5_refusals_are_not_remembered(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -857,6 +879,7 @@ static const struct test tests[] = {
     TEST(rule_4_nothing_leaves_before_it_is_durable),
     TEST(rule_5_same_key_makes_one_entry),
     TEST(rule_5_key_outlives_its_entry),
+    TEST(rule_5_each_of_many_keys_makes_one_entry),
     TEST(rule_5_refusals_are_not_remembered),
     TEST(rule_6_ephemeral_goes_to_who_is_there_and_stays_nowhere),
     TEST(rule_7_each_limit_holds),

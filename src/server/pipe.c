@@ -29,7 +29,7 @@ struct pipe {
     size_t in_len;
     size_t in_cap;
     struct queue out;
-    size_t most; /* that waited in it at once since the last pipe_trim */
+    size_t most;       /* that waited in it at once since the last pipe_trim */
     bool write_wanted; /* the socket was full */
     bool paused;
     bool held; /* whole records may wait in `in` */

@@ -10,9 +10,12 @@
  *
  * A channel's slot stands for its id in the other tables: it begins with the
  * id's first bits, so it is as random, and tells nothing about when the channel
- * was made. An entry's row id is made of slot and sequence number, because
- * SQLite keeps bodies of 1 KiB inside such a table's pages (three to a page),
- * but not inside a table without row ids, where each takes a page of its own.
+ * was made.
+ *
+ * Each page that an append changes is written to the log whole, so entries lie
+ * in the order of their arrival, three to a page, and are found by their place,
+ * which is small. An idempotency key lies with the place until TOGETHER of them
+ * are moved to their own table, which spares most appends its page.
  */
 #include "server/store_sqlite_impl.h"
 
@@ -20,6 +23,7 @@
 
 #define SLOT_BITS  31U
 #define SLOT_TRIES 64U /* neighbours, where the id's own is taken */
+#define TOGETHER   32U /* idempotency keys that are moved at a time */
 #define SEQ_MAX    UINT32_MAX
 
 const char *const store_channels_schema[] = {
@@ -27,6 +31,7 @@ const char *const store_channels_schema[] = {
     " id BLOB NOT NULL PRIMARY KEY,"
     " slot INTEGER NOT NULL UNIQUE,"
     " head INTEGER NOT NULL,"      /* newest sequence number; 0: none */
+    " oldest INTEGER NOT NULL,"    /* number that is held; or head + 1 */
     " handshake INTEGER NOT NULL," /* of the newest commit or proposal */
     " bytes INTEGER NOT NULL,"     /* of the bodies that are held */
     " day INTEGER NOT NULL"        /* of the last use */
@@ -46,11 +51,21 @@ const char *const store_channels_schema[] = {
     " PRIMARY KEY (slot, id)"
     ") WITHOUT ROWID, STRICT;"
     "CREATE TABLE entry ("
-    " id INTEGER PRIMARY KEY," /* slot << 32 | sequence number */
+    " id INTEGER PRIMARY KEY,"
+    " slot INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL,"
     " time INTEGER NOT NULL,"
     " kind INTEGER NOT NULL,"
     " body BLOB NOT NULL"
     ") STRICT;"
+    "CREATE TABLE place ("
+    " slot INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " entry INTEGER,"     /* its row; NULL: it has gone, the key has not */
+    " key BLOB NOT NULL," /* also in `accepted`, or not yet */
+    " day INTEGER NOT NULL,"
+    " PRIMARY KEY (slot, seq)"
+    ") WITHOUT ROWID, STRICT;"
     "CREATE TABLE accepted (" /* idempotency keys, longer than entries */
     " slot INTEGER NOT NULL,"
     " key BLOB NOT NULL,"
@@ -67,6 +82,7 @@ struct view {
     uint64_t slot;
     struct bytes sub; /* as the request has it */
     uint64_t head;
+    uint64_t oldest;
     uint64_t handshake;
     uint64_t bytes;
     uint64_t start;
@@ -98,7 +114,7 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     struct sql_query q = sql_query(
         v->db, "SELECT c.head, c.handshake, c.bytes, c.day, s.start, s.cursor,"
                " s.ended, s.day, s.used, s.cap_hash, s.cap_next, c.slot,"
-               " s.next_cursor"
+               " s.next_cursor, c.oldest"
                " FROM channel c JOIN subscription s ON s.slot = c.slot"
                " WHERE c.id = ? AND s.id = ?");
     sql_put_bytes(&q, access->channel);
@@ -112,6 +128,7 @@ static enum err view_open(struct store_sqlite *s, struct store_op *op,
     v->newer = !cap_matches(&q, 9, op->cap_hash);
     v->older = !v->newer && !sql_is_null(&q, 10);
     v->slot = sql_u64(&q, 11);
+    v->oldest = sql_u64(&q, 13);
     v->head = sql_u64(&q, 0);
     v->handshake = sql_u64(&q, 1);
     v->bytes = sql_u64(&q, 2);
@@ -155,30 +172,6 @@ static enum err view_touch(const struct view *v, uint32_t day)
 static bool is_over(const struct view *v, uint64_t after)
 {
     return v->ended && after >= v->end;
-}
-
-static uint64_t row_of(uint64_t slot, uint64_t seq)
-{
-    return slot << 32 | (seq < SEQ_MAX ? seq : SEQ_MAX);
-}
-
-/* Binds the row ids of the entries from one number to another. */
-static void put_range(struct sql_query *q, uint64_t slot, uint64_t from,
-                      uint64_t to)
-{
-    sql_put_u64(q, row_of(slot, from));
-    sql_put_u64(q, row_of(slot, to));
-}
-
-static enum err oldest_of(const struct view *v, uint64_t *out)
-{
-    CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(v->db, "SELECT min(id) FROM entry WHERE id BETWEEN ? AND ?");
-    put_range(&q, v->slot, 1, SEQ_MAX);
-    TRY(sql_one(&q));
-    *out = sql_is_null(&q, 0) ? v->head + 1 : sql_u64(&q, 0) & SEQ_MAX;
-    return OK;
 }
 
 static enum err sub_insert(struct sql *db, uint64_t slot,
@@ -255,7 +248,7 @@ enum err channels_create(struct store_sqlite *s, struct store_op *op)
         return store_refuse(op, STATUS_LIMIT, 0);
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(db, "INSERT INTO channel VALUES (?, ?, 0, 0, 0, ?)");
+        sql_query(db, "INSERT INTO channel VALUES (?, ?, 0, 1, 0, 0, ?)");
     sql_put_bytes(&q, r->channel);
     sql_put_u64(&q, slot);
     sql_put_u64(&q, op->day);
@@ -278,7 +271,8 @@ enum err channels_attach(struct store_sqlite *s, struct store_op *op)
     a->head = v.end;
     a->handshake = v.handshake < v.end ? v.handshake : v.end;
     a->cursor = v.cursor;
-    return oldest_of(&v, &a->oldest);
+    a->oldest = v.oldest;
+    return OK;
 }
 
 enum err channels_read(struct store_sqlite *s, struct store_op *op)
@@ -301,13 +295,18 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
     struct writer w = writer_to(&op->data);
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(v.db, "SELECT id, time, kind, body FROM entry"
-                        " WHERE id BETWEEN ? AND ? ORDER BY id");
+        sql_query(v.db, "SELECT p.seq, e.time, e.kind, e.body FROM place p"
+                        " CROSS JOIN entry e ON e.id = p.entry"
+                        " WHERE p.slot = ? AND p.seq BETWEEN ? AND ?"
+                        " ORDER BY p.seq");
     uint64_t after = r->after > v.start ? r->after : v.start;
-    put_range(&q, v.slot, store_clamp(after) + 1, v.end);
+    after = after < v.end ? after : v.end;
+    sql_put_u64(&q, v.slot);
+    sql_put_u64(&q, after < v.oldest ? v.oldest : after + 1);
+    sql_put_u64(&q, v.end);
     while (count < READ_ENTRIES_MAX && sql_next(&q)) {
         const struct entry e = {
-            .seq = sql_u64(&q, 0) & SEQ_MAX,
+            .seq = sql_u64(&q, 0),
             .time = sql_u64(&q, 1),
             .kind = (uint8_t)sql_u64(&q, 2),
             .body = sql_bytes(&q, 3),
@@ -322,8 +321,12 @@ enum err channels_read(struct store_sqlite *s, struct store_op *op)
     TRY(writer_finish(&w));
     op->answer.read.head = v.end;
     op->answer.read.entries = buf_bytes(&op->data);
-    return oldest_of(&v, &op->answer.read.oldest);
+    op->answer.read.oldest = v.oldest;
+    return OK;
 }
+
+/* Up to this number, idempotency keys are in their own table. */
+static uint64_t moved_to(uint64_t head) { return head - head % TOGETHER; }
 
 /* Rule 5: before `after` is looked at, and whoever asks. */
 static enum err accepted_find(const struct view *v, struct bytes key,
@@ -331,8 +334,12 @@ static enum err accepted_find(const struct view *v, struct bytes key,
 {
     CLEANUP(sql_end)
     struct sql_query q =
-        sql_query(v->db, "SELECT seq FROM accepted WHERE slot = ? AND key = ?");
+        sql_query(v->db, "SELECT seq FROM place WHERE slot = ?1 AND seq > ?2"
+                         " AND key = ?3 UNION ALL"
+                         " SELECT seq FROM accepted WHERE slot = ?1"
+                         " AND key = ?3");
     sql_put_u64(&q, v->slot);
+    sql_put_u64(&q, moved_to(v->head));
     sql_put_bytes(&q, key);
     *out_seq = sql_next(&q) ? sql_u64(&q, 0) : 0;
     return sql_finish(&q);
@@ -441,14 +448,33 @@ static enum err mark_dirty(struct store_sqlite *s, uint64_t slot)
     return OK;
 }
 
+/* Moves the idempotency keys up to `seq`, the newest. */
+static enum err keys_move(const struct view *v, uint64_t seq)
+{
+    CLEANUP(sql_end)
+    struct sql_query k =
+        sql_query(v->db, "INSERT INTO accepted SELECT slot, key, seq, day"
+                         " FROM place WHERE slot = ? AND seq > ?");
+    sql_put_u64(&k, v->slot);
+    sql_put_u64(&k, seq - TOGETHER);
+    TRY(sql_run(&k));
+    CLEANUP(sql_end)
+    struct sql_query gone =
+        sql_query(v->db, "DELETE FROM place WHERE slot = ? AND seq < ?");
+    sql_put_u64(&gone, v->slot);
+    sql_put_u64(&gone, v->oldest);
+    return sql_run(&gone);
+}
+
 static enum err entry_insert(const struct view *v, const struct store_op *op,
                              uint64_t seq)
 {
     const struct append_request *r = &op->request.append;
     CLEANUP(sql_end)
     struct sql_query e =
-        sql_query(v->db, "INSERT INTO entry VALUES (?, ?, ?, ?)");
-    sql_put_u64(&e, row_of(v->slot, seq));
+        sql_query(v->db, "INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?)");
+    sql_put_u64(&e, v->slot);
+    sql_put_u64(&e, seq);
     sql_put_u64(&e, op->now);
     sql_put_u64(&e, r->kind);
     sql_put_bytes(&e, r->body);
@@ -456,12 +482,15 @@ static enum err entry_insert(const struct view *v, const struct store_op *op,
 
     CLEANUP(sql_end)
     struct sql_query k =
-        sql_query(v->db, "INSERT INTO accepted VALUES (?, ?, ?, ?)");
+        sql_query(v->db, "INSERT INTO place VALUES (?, ?, ?, ?, ?)");
     sql_put_u64(&k, v->slot);
-    sql_put_bytes(&k, r->idempotency_key);
     sql_put_u64(&k, seq);
+    sql_put_u64(&k, sql_last_id(v->db));
+    sql_put_bytes(&k, r->idempotency_key);
     sql_put_u64(&k, op->day);
     TRY(sql_run(&k));
+    if (moved_to(seq) == seq)
+        TRY(keys_move(v, seq));
 
     CLEANUP(sql_end)
     struct sql_query c =
@@ -611,29 +640,62 @@ static enum err one_u64(struct sql *db, const char *text, uint64_t slot,
     return OK;
 }
 
+/* The places of what goes: from the oldest, up to `low`. */
+struct dropped {
+    struct sql *db;
+    uint64_t slot;
+    uint64_t oldest;
+    uint64_t low;
+};
+
+static enum err run_dropped(const struct dropped *d, const char *text)
+{
+    CLEANUP(sql_end) struct sql_query q = sql_query(d->db, text);
+    sql_put_u64(&q, d->slot);
+    sql_put_u64(&q, d->oldest);
+    sql_put_u64(&q, d->low);
+    return sql_run(&q);
+}
+
+/* A key that is not in its own table yet stays, and does not say when. */
+static enum err places_drop(const struct dropped *d, uint64_t head)
+{
+    struct dropped moved = *d;
+    if (moved.low > moved_to(head))
+        moved.low = moved_to(head);
+    TRY(run_dropped(&moved, "DELETE FROM place WHERE slot = ?"
+                            " AND seq BETWEEN ? AND ?"));
+    if (moved.low == d->low)
+        return OK;
+    return run_dropped(d, "UPDATE place SET entry = NULL WHERE slot = ?"
+                          " AND seq BETWEEN ? AND ?");
+}
+
 /* Deletes the entries up to `low`. */
 static enum err entries_drop(struct sql *db, uint64_t slot, uint64_t low)
 {
-    CLEANUP(sql_end)
-    struct sql_query q =
-        sql_query(db, "SELECT coalesce(sum(length(body)), 0) FROM entry"
-                      " WHERE id BETWEEN ? AND ?");
-    put_range(&q, slot, 1, low);
-    TRY(sql_one(&q));
-    if (sql_u64(&q, 0) == 0)
-        return OK; /* a body is never empty */
-
-    CLEANUP(sql_end)
-    struct sql_query c =
-        sql_query(db, "UPDATE channel SET bytes = bytes - ? WHERE slot = ?");
-    sql_put_u64(&c, sql_u64(&q, 0));
-    sql_put_u64(&c, slot);
-    TRY(sql_run(&c));
-    CLEANUP(sql_end)
-    struct sql_query d =
-        sql_query(db, "DELETE FROM entry WHERE id BETWEEN ? AND ?");
-    put_range(&d, slot, 1, low);
-    return sql_run(&d);
+    struct dropped d = {db, slot, 0, low};
+    uint64_t head = 0;
+    {
+        CLEANUP(sql_end)
+        struct sql_query q =
+            sql_query(db, "SELECT oldest, head FROM channel WHERE slot = ?");
+        sql_put_u64(&q, slot);
+        TRY(sql_one(&q));
+        d.oldest = sql_u64(&q, 0);
+        head = sql_u64(&q, 1);
+    }
+    if (d.low > head)
+        d.low = head;
+    if (d.low < d.oldest)
+        return OK;
+    TRY(run_dropped(&d, "UPDATE channel SET oldest = ?3 + 1, bytes = bytes -"
+                        " (SELECT sum(length(e.body)) FROM place p CROSS JOIN"
+                        " entry e ON e.id = p.entry WHERE p.slot = ?1"
+                        " AND p.seq BETWEEN ?2 AND ?3) WHERE slot = ?1"));
+    TRY(run_dropped(&d, "DELETE FROM entry WHERE id IN (SELECT entry FROM place"
+                        " WHERE slot = ? AND seq BETWEEN ? AND ?)"));
+    return places_drop(&d, head);
 }
 
 /* Rule 4. With nobody left to read, everything goes. */
@@ -669,6 +731,7 @@ static enum err delete_where(struct sql *db, const char *text, uint64_t slot,
 static enum err channel_delete(struct sql *db, uint64_t slot)
 {
     static const char *const texts[] = {
+        "DELETE FROM place WHERE slot = ?",
         "DELETE FROM accepted WHERE slot = ?",
         "DELETE FROM subscription WHERE slot = ?",
         "DELETE FROM channel WHERE slot = ?",
@@ -709,14 +772,21 @@ static enum err channel_collect(struct sql *db, uint64_t slot,
                      slot, day));
     CLEANUP(sql_end)
     struct sql_query q = sql_query(
-        db, "SELECT max(id) FROM entry WHERE id BETWEEN ? AND ? AND time < ?");
-    put_range(&q, slot, 1, SEQ_MAX);
+        db,
+        "SELECT max(p.seq) FROM place p CROSS JOIN entry e"
+        " ON e.id = p.entry WHERE p.slot = ? AND p.day <= ? AND e.time < ?");
+    sql_put_u64(&q, slot);
+    sql_put_u64(&q, day);
     sql_put_u64(&q, op->now > time ? op->now - time : 0);
     TRY(sql_one(&q));
-    old = sql_u64(&q, 0) & SEQ_MAX;
+    old = sql_u64(&q, 0);
     if (old > 0)
         TRY(entries_drop(db, slot, old));
-    return channel_trim(db, slot);
+    TRY(channel_trim(db, slot));
+    return delete_where(db,
+                        "DELETE FROM place WHERE slot = ? AND day < ?"
+                        " AND entry IS NULL",
+                        slot, day);
 }
 
 static enum err collect_id(const struct store_sqlite *s, struct sql *db,
@@ -752,19 +822,27 @@ enum err channels_verify(struct store_sqlite *s, struct problem *p)
 {
     static const struct store_fault faults[] = {
         {"SELECT count(*) FROM entry e LEFT JOIN channel c"
-         " ON c.slot = e.id >> 32 WHERE c.id IS NULL"
-         " OR e.id & 0xffffffff NOT BETWEEN 1 AND c.head",
+         " ON c.slot = e.slot WHERE c.id IS NULL"
+         " OR e.seq NOT BETWEEN c.oldest AND c.head",
          "an entry lies outside its channel"},
         {"SELECT count(*) FROM channel WHERE handshake > head",
          "a channel's handshake is above its head"},
-        {"SELECT count(*) FROM channel c WHERE (SELECT count(*) <>"
-         " coalesce(max(id) - min(id) + 1, 0) FROM entry"
-         " WHERE id BETWEEN c.slot << 32 AND c.slot << 32 | 0xffffffff)",
+        {"SELECT count(*) FROM channel c WHERE head - oldest + 1 <>"
+         " (SELECT count(*) FROM place p CROSS JOIN entry e ON e.id = p.entry"
+         " AND e.slot = p.slot AND e.seq = p.seq"
+         " WHERE p.slot = c.slot AND p.seq >= c.oldest)",
          "an entry is missing between others"},
+        {"SELECT (SELECT count(*) FROM entry) <>"
+         " (SELECT coalesce(sum(head - oldest + 1), 0) FROM channel)",
+         "an entry is there twice"},
         {"SELECT count(*) FROM channel c WHERE bytes <> (SELECT"
-         " coalesce(sum(length(body)), 0) FROM entry"
-         " WHERE id BETWEEN c.slot << 32 AND c.slot << 32 | 0xffffffff)",
+         " coalesce(sum(length(e.body)), 0) FROM place p CROSS JOIN entry e"
+         " ON e.id = p.entry WHERE p.slot = c.slot)",
          "a channel's bytes are miscounted"},
+        {"SELECT count(*) FROM place p LEFT JOIN channel c"
+         " ON c.slot = p.slot WHERE c.id IS NULL OR p.seq > c.head"
+         " OR (p.entry IS NULL) <> (p.seq < c.oldest)",
+         "a place does not fit its channel"},
         {"SELECT count(*) FROM subscription LEFT JOIN channel c"
          " ON c.slot = subscription.slot WHERE c.id IS NULL OR start > cursor"
          " OR cursor > head OR ended > head OR next_at > next_cursor"

@@ -20,7 +20,6 @@
 #define STEP_BITS     2U     /* the next one is four times as large */
 #define PREFIX_SIZE   8U
 #define SLOT_KEY_BITS 31U
-#define ROW_KEY_BITS  63U
 
 /* A table and the part of it with `? <= key < ?`. */
 struct counted {
@@ -28,23 +27,26 @@ struct counted {
     enum store_file file;
     unsigned key_bits; /* of a number; 0: the key begins with random bytes */
     const char *query; /* the number of rows, and the smallest time */
+    const char *age;   /* what to call that in days; NULL: there is no time */
 };
 
 static const struct counted tables[] = {
     {"accounts", FILE_ACCOUNTS, 0,
-     "SELECT count(*), 0 FROM account WHERE id >= ? AND id < ?"},
+     "SELECT count(*), 0 FROM account WHERE id >= ? AND id < ?", NULL},
     {"devices", FILE_ACCOUNTS, 0,
-     "SELECT count(*), 0 FROM device WHERE id >= ? AND id < ?"},
+     "SELECT count(*), 0 FROM device WHERE id >= ? AND id < ?", NULL},
     {"inbox_items", FILE_INBOXES, 0,
-     "SELECT count(*), 0 FROM item WHERE device >= ? AND device < ?"},
+     "SELECT count(*), 0 FROM item WHERE device >= ? AND device < ?", NULL},
     {"channels", FILE_CHANNELS, 0,
-     "SELECT count(*), 0 FROM channel WHERE id >= ? AND id < ?"},
+     "SELECT count(*), 0 FROM channel WHERE id >= ? AND id < ?", NULL},
     {"subscriptions", FILE_CHANNELS, SLOT_KEY_BITS,
-     "SELECT count(*), 0 FROM subscription WHERE slot >= ? AND slot < ?"},
-    {"entries", FILE_CHANNELS, ROW_KEY_BITS,
-     "SELECT count(*), min(time) FROM entry WHERE id >= ? AND id < ?"},
+     "SELECT count(*), 0 FROM subscription WHERE slot >= ? AND slot < ?", NULL},
+    {"entries", FILE_CHANNELS, SLOT_KEY_BITS,
+     "SELECT count(*), min(e.time) FROM place p CROSS JOIN entry e"
+     " ON e.id = p.entry WHERE p.slot >= ? AND p.slot < ?",
+     "oldest_entry_days"},
     {"blobs", FILE_BLOBS, 0,
-     "SELECT count(*), 0 FROM blob WHERE id >= ? AND id < ?"},
+     "SELECT count(*), 0 FROM blob WHERE id >= ? AND id < ?", NULL},
 };
 
 /* One of 2^bits parts of the space of keys. */
@@ -115,8 +117,8 @@ static enum err count_table(struct store_sqlite *s, const struct counted *t,
         TRY(count_part(s, t, &part, &rows, &oldest));
     }
     sink->put(sink->ctx, t->name, rows << part.bits, part.bits > 0);
-    if (t->key_bits == ROW_KEY_BITS)
-        sink->put(sink->ctx, "oldest_entry_days",
+    if (t->age != NULL)
+        sink->put(sink->ctx, t->age,
                   oldest > 0 && oldest < now ? (now - oldest) / SECONDS_PER_DAY
                                              : 0,
                   part.bits > 0);

@@ -369,12 +369,22 @@ static void check_finds_what_does_not_fit_together(void)
         const char *file, *spoil, *says;
     } cases[] = {
         {"channels.db", "UPDATE channel SET head = 2", "outside its channel"},
-        {"channels.db", "DELETE FROM entry WHERE id & 0xffffffff = 2",
-         "missing"},
+        {"channels.db", "DELETE FROM entry WHERE seq = 2", "missing"},
         {"channels.db", "UPDATE channel SET bytes = 1", "miscounted"},
         {"channels.db", "UPDATE channel SET handshake = 9", "handshake"},
         {"channels.db", "UPDATE subscription SET cursor = 9", "subscription"},
-        {"channels.db", "UPDATE accepted SET seq = 9", "idempotency key"},
+        {"channels.db",
+         "INSERT INTO accepted SELECT slot, id, 9, 0 FROM channel",
+         "idempotency key"},
+        {"channels.db", "UPDATE place SET entry = entry - 1", "missing"},
+        {"channels.db", "UPDATE place SET seq = 9 WHERE seq = 1", "missing"},
+        {"channels.db",
+         "INSERT INTO place SELECT slot, 9, NULL, id, 0 FROM channel",
+         "a place does not fit"},
+        {"channels.db",
+         "INSERT INTO entry SELECT NULL, slot, seq, time, kind, body FROM "
+         "entry",
+         "there twice"},
         {"accounts.db", "DELETE FROM state", "chain has a gap"},
         {"accounts.db", "DELETE FROM handle", "no handle"},
         {"blobs.db", "UPDATE usage SET bytes = 1", "miscounted"},
@@ -581,6 +591,54 @@ static void acknowledged_entry_is_in_no_file(void)
     CHECK(!any_holds(&p, "channels.db", LIT("ciphertext")));
 }
 
+static uint64_t count_of(const struct place *p, const char *query)
+{
+    CLEANUP(sql_close) struct sql *db = NULL;
+    char path[PATH_SIZE];
+    (void)snprintf(path, sizeof path, "%s/channels.db", p->dir);
+    const struct sql_config config = {.path = path, .existing = true};
+    if (sql_open(&config, NULL, &db) != OK)
+        return UINT64_MAX;
+    CLEANUP(sql_end) struct sql_query q = sql_query(db, query);
+    return sql_one(&q) == OK ? sql_u64(&q, 0) : UINT64_MAX;
+}
+
+/* Nothing says when an entry came that has gone; after the retention, nothing
+ * says that it was there. */
+static void idempotency_keys_tell_little_and_go(void)
+{
+    CLEANUP(place_clear) struct place p = place_make();
+    CLEANUP(fixture_clear) struct fixture f;
+    struct problem problem = {0};
+    const struct request attach = {.method = METHOD_ATTACH,
+                                   .attach = {.access = fixture_access(1, 1)}};
+    const struct request ack = {
+        .method = METHOD_ACK,
+        .ack = {.access = fixture_access(1, 1), .upto = 39}};
+    fixture_init(&f);
+    f.store_config.dir = p.dir;
+    CHECK(restart(&f));
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    for (uint8_t key = 1; key <= 40; key++)
+        CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, key, NULL),
+                   STATUS_OK);
+    CHECK_UINT(fixture_status(&f, 1, &ack), STATUS_OK);
+    CHECK_UINT(store_sqlite_check(f.sqlite, &problem), OK);
+    CHECK_UINT(count_of(&p, "SELECT count(entry) FROM place"), 1);
+    CHECK_UINT(count_of(&p, "SELECT count(*) FROM accepted a FULL JOIN place p"
+                            " ON a.slot = p.slot AND a.key = p.key"),
+               40);
+    for (unsigned day = 0; day < 32; day++) {
+        f.now += (uint64_t)SECONDS_PER_DAY * 1000;
+        CHECK_UINT(fixture_status(&f, 1, &attach), STATUS_OK);
+    }
+    CHECK_UINT(count_of(&p, "SELECT (SELECT count(*) FROM accepted)"
+                            " + (SELECT count(*) FROM place)"),
+               0);
+    CHECK_UINT(count_of(&p, "SELECT count(*) FROM channel"), 1);
+    CHECK_UINT(store_sqlite_check(f.sqlite, &problem), OK);
+}
+
 static const struct test tests[] = {
     TEST(what_was_answered_survives_a_restart),
     TEST(crash_between_any_two_commits_loses_and_doubles_nothing),
@@ -593,5 +651,6 @@ static const struct test tests[] = {
     TEST(lost_blob_file_is_told_apart),
     TEST(no_file_links_an_account_to_a_channel),
     TEST(acknowledged_entry_is_in_no_file),
+    TEST(idempotency_keys_tell_little_and_go),
 };
 TEST_MAIN(tests)

@@ -464,6 +464,11 @@ uint64_t sql_changes(const struct sql *db)
     return (uint64_t)sqlite3_changes64(db->lib);
 }
 
+uint64_t sql_last_id(const struct sql *db)
+{
+    return (uint64_t)sqlite3_last_insert_rowid(db->lib);
+}
+
 /* Transactions */
 
 enum err sql_begin(struct sql *db, const char *name, struct sql_tx *out)

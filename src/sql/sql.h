@@ -107,6 +107,8 @@ bool sql_is_null(const struct sql_query *q, int column);
 
 /* The number of rows that the last finished statement changed. */
 uint64_t sql_changes(const struct sql *db);
+/* The row id that the last insert into a table with row ids gave. */
+uint64_t sql_last_id(const struct sql *db);
 
 /*
  * A transaction that rolls back unless it is committed:

@@ -447,14 +447,14 @@ static const struct {
 } store_laws[] = {
     {true,
      "SELECT count(*) FROM entry e WHERE NOT EXISTS (SELECT 1 FROM"
-     " subscription s WHERE s.slot = e.id >> 32 AND (ended IS NULL OR"
-     " cursor < ended) AND cursor < e.id & 0xffffffff)",
+     " subscription s WHERE s.slot = e.slot AND (ended IS NULL OR"
+     " cursor < ended) AND cursor < e.seq)",
      "entries that everybody has acknowledged are still there"},
     {false,
      "SELECT count(*) FROM subscription s JOIN channel c USING (slot)"
      " WHERE cap_next IS NULL AND" /* else it had ended, and has come back */
      " cursor < coalesce(ended, head) AND NOT EXISTS (SELECT 1 FROM"
-     " entry e WHERE e.id = s.slot << 32 | cursor + 1)",
+     " entry e WHERE e.slot = s.slot AND e.seq = cursor + 1)",
      "subscriptions have not read an entry that is gone"},
 };
 
@@ -486,12 +486,11 @@ static void check_nothing_waits(struct world *w, struct sql *db,
 {
     CLEANUP(sql_end)
     struct sql_query q = sql_query(db, "SELECT count(*) FROM entry e JOIN"
-                                       " channel c ON c.slot = e.id >> 32"
+                                       " channel c ON c.slot = e.slot"
                                        " WHERE c.id = ? AND NOT EXISTS ("
                                        "SELECT 1 FROM subscription s WHERE"
                                        " s.slot = c.slot AND cap_next IS NOT"
-                                       " NULL AND cursor < e.id & 0xffffffff"
-                                       ")");
+                                       " NULL AND cursor < e.seq)");
     sql_put_bytes(&q, BYTES_ARRAY(v->channel));
     if (sql_one(&q) != OK)
         world_fail(w, "server: cannot query its files");
