@@ -56,8 +56,10 @@ mutants: dev-deps ## every planted fault is found by the test that it names
 fuzz: dev-deps ## each fuzz target for FUZZ_SECONDS, and its planted bug
 	@scripts/fuzz --seconds $(FUZZ_SECONDS)
 
-soak: all ## the server under kills, full disks and strangers for SOAK_SECONDS
-	@tests/soak/soak.py build/src/server/sottod $(SOAK_SECONDS)
+soak: all ## the server under faults and strangers, each for SOAK_SECONDS
+	@tests/soak/soak.py build $(SOAK_SECONDS)
+	@scripts/with-postgres --standby tests/soak/soak.py build $(SOAK_SECONDS) soak
+	@scripts/with-postgres tests/soak/soak.py build $(SOAK_SECONDS) calendar
 
 lint: dev-deps ## the rules of the style that a script can check
 	@scripts/lint

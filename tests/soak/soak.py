@@ -4,338 +4,49 @@
 
 Writers append to channels, each its own numbers in order, and each entry again
 and again under its idempotency key until it is acknowledged. Meanwhile the
-processes of the server are killed, its disk is full, and strangers do what
-strangers do. At the end everything is read back: no acknowledged entry is lost,
-none is there twice, none out of order, and the server's memory stayed bounded.
+processes of the server are killed, its disk is full or its database restarts
+and fails over, its clock jumps, and strangers do what strangers do. At the end
+everything is read back: no acknowledged entry is lost, none is there twice, none
+out of order, and the server's memory stayed bounded.
 
-usage: soak.py SOTTOD [SECONDS]
+A clock that jumps loses nothing as long as no entry becomes older by it than the
+retention, 30 days. One that jumps further ahead takes with it what is then
+older: entries, idempotency keys, and whole channels that nobody has used for so
+long (sottod(8)). It takes nothing younger, and what has gone stays away when the
+clock is set back.
+
+usage: soak.py BUILD [SECONDS [SCENARIO...]]
+
+On PostgreSQL: scripts/with-postgres [--standby] soak.py BUILD SECONDS SCENARIO,
+one at a time, since a database is one server's.
 """
 import concurrent.futures
-import hashlib
 import os
 import random
 import resource
-import signal
 import socket
-import ssl
-import statistics
-import struct
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(HERE, "..", "web"),
-                os.path.join(HERE, "..", "scripts")]
+import load
+
+sys.path[:0] = [os.path.join(load.HERE, "..", "scripts")]
 # pylint: disable=wrong-import-position
-import peer
 import tap
 
-CHANNEL_CREATE, ATTACH, READ, APPEND = 36, 37, 38, 39
-OK, BUSY, LIMIT = 0, 2, 8
-APPLICATION = 1
-WRITERS = 24
-SHARED = 4  # so many of the writers share one channel
-BODY = 1024
 KILL_S = 3.0
 FULL_S = 2.0
+ROUND_S = 60.0  # in which no channel is filled to its bound
+RETENTION = 30  # days
+JUMPS = (-14, 15)  # days ahead, less than the retention apart
 SILENT = 10000
 RECONNECT = 5000
+CROWD = 24  # who append at full rate
+RATIO_MAX = 3.0
+TRIES = 3  # of what is measured beside others' work
 MEMORY_MAX = 512 << 20
-ANSWER_S = 10
-
-
-def body_of(text):
-    """An MLS private message, as far as the server looks (docs/protocol.md)."""
-    head = (struct.pack(">HH", 1, 2) + peer.vec(b"group") +
-            struct.pack(">QB", 1, APPLICATION) + peer.vec(b"") +
-            peer.vec(b"sender data"))
-    return head + peer.vec(text.ljust(BODY, b"."))
-
-
-class Gone(Exception):
-    """The connection, not the server's answer."""
-
-
-class Connection:
-    """Frames over TLS, one request at a time; events are counted."""
-
-    def __init__(self, port, source=""):
-        try:
-            raw = socket.create_connection(
-                ("127.0.0.1", port), ANSWER_S,
-                (source, 0) if source else None)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.set_alpn_protocols(["sotto/1"])
-            self.sock = context.wrap_socket(raw, server_hostname="localhost")
-        except OSError as e:
-            raise Gone from e
-        self.wire = b""
-        self.number = 0
-        self.events = 0
-        greeting = self.request(peer.hello())
-        self.day = int.from_bytes(greeting[69:77], "big") // 86400
-        self.bits = greeting[77]
-
-    def close(self):
-        self.sock.close()
-
-    def frame(self):
-        while (len(self.wire) < 4 or
-               len(self.wire) < 4 + int.from_bytes(self.wire[:4], "big")):
-            try:
-                part = self.sock.recv(1 << 16)
-            except OSError as e:
-                raise Gone from e
-            if not part:
-                raise Gone
-            self.wire += part
-        length, kind, number = struct.unpack(">IBI", self.wire[:9])
-        content, self.wire = self.wire[9:4 + length], self.wire[4 + length:]
-        return kind, number, content
-
-    def request(self, message):
-        """The whole answer, with its method and status."""
-        self.number += 1
-        try:
-            self.sock.sendall(peer.frames(1, self.number, message))
-        except OSError as e:
-            raise Gone from e
-        parts = b""
-        while True:
-            kind, number, content = self.frame()
-            if kind & 0x7f == 3:
-                self.events += 1
-            elif number == self.number:
-                parts += content
-                if not kind & 0x80:
-                    return parts
-
-
-class Channel:
-    """A channel, and what its only subscription shows."""
-
-    def __init__(self):
-        self.id, self.sub, self.cap = (os.urandom(32) for _ in range(3))
-        self.access = self.id + self.sub + self.cap
-
-    def create(self, c):
-        work = peer.work(peer.PURPOSE_CHANNEL, self.id, c.bits, c.day)
-        return c.request(struct.pack(">H", CHANNEL_CREATE) + self.id +
-                         self.sub + hashlib.sha256(self.cap).digest() + work)
-
-    def append(self, c, writer, number):
-        key = hashlib.sha256(b"%d %d" % (writer, number)).digest()[:16]
-        return c.request(struct.pack(">H", APPEND) + self.access +
-                         struct.pack(">QB", 0, APPLICATION) + key +
-                         long_vec(body_of(b"%d %d;" % (writer, number))))
-
-    def attach(self, c):
-        return c.request(struct.pack(">H", ATTACH) + self.access)
-
-    def read(self, c, after):
-        """Entries as pairs of sequence number and text."""
-        answer = c.request(struct.pack(">H", READ) + self.access +
-                           struct.pack(">QI", after, 1 << 20))
-        if answer[2] != OK:
-            raise Gone
-        data, at = open_vec(answer, 3 + 16)
-        assert at == len(answer)
-        at, found = 0, []
-        while at < len(data):
-            seq = int.from_bytes(data[at:at + 8], "big")
-            body, at = open_vec(data, at + 17)
-            start = len(body_of(b"")) - BODY
-            found.append((seq, body[start:].partition(b";")[0].decode()))
-        return found
-
-
-def long_vec(data):
-    return struct.pack(">I", 0x80000000 | len(data)) if len(data) >= 16384 \
-        else peer.vec(data)[:2] + data if len(data) >= 64 else peer.vec(data)
-
-
-def open_vec(data, at):
-    """RFC 9420, section 2.1.2."""
-    size = 1 << (data[at] >> 6)
-    length = (int.from_bytes(data[at:at + size], "big") &
-              ((1 << (8 * size - 2)) - 1))
-    return data[at + size:at + size + length], at + size + length
-
-
-class Server:
-    """A sottod that a service manager starts again when it ends."""
-
-    def __init__(self, program, *options):
-        self.folder = tempfile.TemporaryDirectory(prefix="sotto-soak-")
-        self.options = options
-        self.program = program
-        self.port = 0
-        self.process = None
-        self.start()
-
-    def start(self):
-        store = os.environ.get("SOTTO_TEST_STORE")  # of scripts/with-postgres
-        more = ("--store", store) if store else ()
-        self.process = subprocess.Popen(
-            [self.program, "--config", "", "--data",
-             os.path.join(self.folder.name, "data"), "--listen",
-             f"127.0.0.1:{self.port}", "--pow-bits", "1", "--log-level",
-             "error", *more, *self.options], stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if line.startswith("listening on "):
-                self.port = int(line.rpartition(":")[2])
-                break
-        else:
-            raise RuntimeError("the server does not start")
-
-    def pids(self):
-        pid = self.process.pid
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children",
-                      encoding="ascii") as f:
-                return [pid] + [int(x) for x in f.read().split()]
-        except OSError:
-            return []
-
-    def memory(self):
-        total = 0
-        for pid in self.pids():
-            try:
-                with open(f"/proc/{pid}/status", encoding="ascii") as f:
-                    for line in f:
-                        if line.startswith("RssAnon:"):
-                            total += int(line.split()[1]) << 10
-            except OSError:
-                pass
-        return total
-
-    def kill_one(self, chance):
-        pids = self.pids()
-        if pids:
-            os.kill(chance.choice(pids), signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
-        self.start()
-
-    def fill_disk(self, full):
-        """As the store sees it: no file may grow any more."""
-        size = 1 << 12 if full else resource.RLIM_INFINITY
-        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE,
-                         (size, resource.RLIM_INFINITY))
-
-    def end(self):
-        self.process.terminate()
-        status = self.process.wait(peer.PATIENCE)
-        self.process.stdout.close()
-        self.folder.cleanup()
-        return status
-
-
-class Writer(threading.Thread):
-    """Appends until told to stop, and remembers what was acknowledged."""
-
-    def __init__(self, number, server, channel):
-        super().__init__(daemon=True)
-        self.number, self.server, self.channel = number, server, channel
-        self.stopping = threading.Event()
-        self.acknowledged = {}  # own number: sequence number
-        self.tried = 0
-        self.busy = 0
-        self.refused = None
-        self.times = []
-
-    def run(self):
-        c = None
-        while not self.stopping.is_set() and self.refused is None:
-            try:
-                c = c or Connection(self.server.port)
-                self.append(c)
-            except Gone:
-                c = None
-                time.sleep(random.random() * 0.2)
-
-    def append(self, c):
-        """The next, or the last again."""
-        self.tried = max(self.tried, len(self.acknowledged))
-        start = time.monotonic()
-        answer = self.channel.append(c, self.number, self.tried)
-        if answer[2] == OK:
-            self.times.append(time.monotonic() - start)
-            self.acknowledged[self.tried] = int.from_bytes(answer[3:], "big")
-        elif answer[2] == BUSY:
-            self.busy += 1
-            time.sleep(0.05)
-        else:
-            self.refused = answer[2]
-
-
-def read_all(server, channel):
-    found, c = [], Connection(server.port)
-    while part := channel.read(c, found[-1][0] if found else 0):
-        found += part
-    return found
-
-
-def check(server, writers):
-    """The faults that the log has: all that was acknowledged, once, in order."""
-    faults = []
-    for channel in {w.channel for w in writers}:
-        log = read_all(server, channel)
-        if [seq for seq, _ in log] != list(range(1, len(log) + 1)):
-            faults.append("sequence numbers have a gap")
-        place = {}
-        for seq, text in log:
-            if text in place:
-                faults.append(f"{text} is there twice")
-            place[text] = seq
-        for w in (w for w in writers if w.channel is channel):
-            own = [int(t.split()[1]) for _, t in log
-                   if t.startswith(f"{w.number} ")]
-            if own != sorted(own):
-                faults.append(f"entries of {w.number} are out of order")
-            faults += [f"{w.number} {n}: acknowledged as {seq}, is at "
-                       f"{place.get(f'{w.number} {n}')}"
-                       for n, seq in w.acknowledged.items()
-                       if place.get(f"{w.number} {n}") != seq]
-            if w.refused is not None:
-                faults.append(f"{w.number} was refused with {w.refused}")
-    return faults
-
-
-def sees_faults(server, writers):
-    """A loss and a wrong place that never were."""
-    w = writers[0]
-    good = dict(w.acknowledged)
-    seen = []
-    for number, seq in ((w.tried + 1, 1), (0, good[0] + 1)):
-        w.acknowledged = {**good, number: seq}
-        seen.append(len(check(server, writers)))
-    w.acknowledged = good
-    return seen == [1, 1]
-
-
-def begin(server, count=WRITERS, shared=SHARED):
-    c = Connection(server.port)
-    channels = [Channel() for _ in range(count - shared + 1)]
-    for channel in channels:
-        assert channel.create(c)[2] == OK
-    writers = [Writer(i, server, channels[max(0, i - shared + 1)])
-               for i in range(count)]
-    for w in writers:
-        w.start()
-    return writers
-
-
-def stop(writers):
-    for w in writers:
-        w.stopping.set()
-    for w in writers:
-        w.join()
+COLLECTED_S = 30  # a few channels are visited in a second
 
 
 def figure(name, value, unit):
@@ -346,41 +57,140 @@ def quantile(values, share):
     return sorted(values)[int((len(values) - 1) * share)]
 
 
-def soak(program, seconds):
-    """Kills and full disks, under load."""
-    chance = random.Random(1)
-    server = Server(program)
-    writers = begin(server)
-    end = time.monotonic() + seconds
-    kills = full = 0
-    highest = 0
-    while time.monotonic() < end:
-        time.sleep(KILL_S * (0.5 + chance.random()))
-        highest = max(highest, server.memory())
-        if chance.random() < 0.3 and "SOTTO_TEST_STORE" not in os.environ:
-            server.fill_disk(True)
-            time.sleep(FULL_S)
-            server.fill_disk(False)
-            full += 1
-        else:
-            server.kill_one(chance)
-            kills += 1
-    time.sleep(2)  # nobody is left waiting
-    before = sum(len(w.acknowledged) for w in writers)
-    time.sleep(2)
-    after = sum(len(w.acknowledged) for w in writers)
-    stop(writers)
-    figure("soak_acknowledged", after, "1")
-    figure("soak_kills", kills, "1")
-    figure("soak_full_disks", full, "1")
-    figure("soak_memory", highest / (1 << 20), "MiB")
-    yield kills > 0 and after > before, "the server comes back each time"
-    faults = check(server, writers)
+def none_of(faults):
     for fault in faults[:10]:
-        print(f"# {fault}")
-    yield not faults, "what was acknowledged is there once and in order"
-    yield sees_faults(server, writers), "the checker sees planted faults"
-    yield highest < MEMORY_MAX, "memory is bounded"
+        print(f"# {fault}", flush=True)
+    return not faults
+
+
+def acknowledged(writers):
+    return sum(len(w.acknowledged) for w in writers)
+
+
+class Faults:
+    """What happens to a server, by chance, and how often it did."""
+
+    def __init__(self, server):
+        self.server = server
+        self.chance = random.Random(1)
+        self.highest = 0
+        self.count = {"kills": 0, "clock_jumps": 0}
+        self.kinds = [self.kill, self.kill, self.kill, self.jump]
+        if load.STORE:
+            self.count["database_restarts"] = 0
+            self.kinds += [self.restart]
+        else:
+            self.count["full_disks"] = 0
+            self.kinds += [self.fill, self.fill]
+
+    def kill(self):
+        self.server.kill_one(self.chance)
+        self.count["kills"] += 1
+
+    def jump(self):
+        self.server.set_clock(self.chance.randint(*JUMPS))
+        self.count["clock_jumps"] += 1
+
+    def fill(self):
+        self.server.fill_disk(True)
+        time.sleep(FULL_S)
+        self.server.fill_disk(False)
+        self.count["full_disks"] += 1
+
+    def restart(self):
+        """The first time, where there is a standby, it takes over."""
+        subprocess.run([os.environ["SOTTO_TEST_PG_CTL"], "restart"],
+                       check=True, stdout=subprocess.DEVNULL)
+        self.count["database_restarts"] += 1
+
+    def spoil(self, seconds):
+        """Each kind once, and then by chance."""
+        end = time.monotonic() + seconds
+        kinds = list(dict.fromkeys(self.kinds))
+        while time.monotonic() < end or kinds:
+            time.sleep(KILL_S * (0.5 + self.chance.random()))
+            self.highest = max(self.highest, self.server.memory())
+            (kinds.pop() if kinds else self.chance.choice(self.kinds))()
+
+
+def comes_back(writers):
+    """Everybody is served again."""
+    end = time.monotonic() + load.ANSWER_S * 2
+    before = [len(w.acknowledged) for w in writers]
+    while time.monotonic() < end:
+        if all(len(w.acknowledged) > n for w, n in zip(writers, before)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def soak(build, seconds):
+    """Kills and other faults, under load."""
+    server = load.Server(build)
+    faults = Faults(server)
+    found, back, total = [], True, 0
+    end = time.monotonic() + seconds
+    while total == 0 or time.monotonic() < end:
+        writers = load.begin(server)
+        faults.spoil(min(ROUND_S, end - time.monotonic()))
+        back = comes_back(writers) and back
+        load.stop(writers)
+        found += load.check(server, writers)
+        total += acknowledged(writers)
+    figure("soak_acknowledged", total, "1")
+    for name, count in faults.count.items():
+        figure(f"soak_{name}", count, "1")
+    figure("soak_memory", faults.highest / (1 << 20), "MiB")
+    yield back, "the server comes back each time"
+    yield none_of(found), "what was acknowledged is there once and in order"
+    yield load.sees_faults(server, writers), "the checker sees planted faults"
+    yield faults.highest < MEMORY_MAX, "memory is bounded"
+    yield server.end() == 0, "and it ends in good order"
+
+
+def is_gone(server, channel):
+    return channel.attach(load.Connection(server.port))[2] == load.NOTFOUND
+
+
+def gone_in_time(server, channels):
+    end = time.monotonic() + COLLECTED_S
+    while time.monotonic() < end:
+        if all(is_gone(server, c) for c in channels):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def goes_on(server, writers, days, seconds):
+    server.set_clock(days)
+    before = acknowledged(writers)
+    time.sleep(seconds)
+    return acknowledged(writers) > before
+
+
+def calendar(build, seconds):
+    """Jumps by more than the retention, under load."""
+    server = load.Server(build)
+    period = max(2.0, seconds / 10)
+    silent = load.begin(server, 4, 1)
+    steady = load.begin(server, 8, 2)
+    time.sleep(period)
+    load.stop(silent)
+    late = RETENTION - 10
+    later = late + RETENTION - 10
+    served = goes_on(server, steady, late, period)
+    served = goes_on(server, steady, later, period) and served
+    yield served, "appends go on while the clock jumps ahead"
+    yield gone_in_time(server, [w.channel for w in silent]), \
+        "a channel that nobody has used for the retention goes"
+    served = goes_on(server, steady, 0, period)
+    served = goes_on(server, steady, -400, period) and served
+    yield served, "appends go on while the clock jumps back"
+    load.stop(steady)
+    yield none_of(load.check(server, steady, later - RETENTION)), \
+        "what is younger than the retention is there once and in order"
+    left = load.read_all(server, steady[0].channel)
+    yield left[0][0] > 1, "what is older has gone"
     yield server.end() == 0, "and it ends in good order"
 
 
@@ -388,6 +198,7 @@ def honest_p99(writers, seconds):
     for w in writers:
         w.times.clear()
     time.sleep(seconds)
+    assert all(w.times for w in writers), "somebody was not served"
     return quantile([t for w in writers for t in w.times], 0.99)
 
 
@@ -412,88 +223,102 @@ def slow_loris(server, count):
     return socks
 
 
-def strangers(program, seconds):
-    """Half-open connections, a storm of reconnects, one who never reads, one
-    who writes as fast as it can."""
-    server = Server(program, "--connections-per-network", "18000")
-    writers = begin(server, 8, 1)
-    period = max(3.0, seconds / 6)
-    unloaded = honest_p99(writers, period)
+def loaded_ratio(name, quiet, measure):
+    """The least of some tries, until one is good."""
+    least = float("inf")
+    for _ in range(TRIES):
+        if least > RATIO_MAX:
+            least = min(least, measure() / quiet)
+    figure(name, least, "ratio")
+    return least <= RATIO_MAX
+
+
+def silent_crowd(server, writers, period):
     socks = slow_loris(server, SILENT)
-    loaded = honest_p99(writers, period)
-    for s in socks:
-        s.close()
-    figure("honest_p99_unloaded", unloaded * 1e3, "ms")
-    figure("honest_p99_half_open", loaded * 1e3, "ms")
-    figure("honest_p99_half_open_ratio", loaded / unloaded, "ratio")
-    yield all(w.times for w in writers), \
-        f"{SILENT} half-open connections keep nobody out"
-
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        start = time.monotonic()
-        back = list(pool.map(lambda _: again(server), range(RECONNECT)))
-    figure("reconnect", RECONNECT / (time.monotonic() - start), "1/s")
-    yield all(back), f"{RECONNECT} reconnects are served"
-    for c in back:
-        if c:
-            c.close()
-
-    deaf = Connection(server.port)
-    deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    for w in writers:
-        w.channel.attach(deaf)
-    before = sum(len(w.acknowledged) for w in writers)
-    time.sleep(period)
-    memory = server.memory()
-    more = sum(len(w.acknowledged) for w in writers) - before
-    figure("memory_with_deaf_reader", memory / (1 << 20), "MiB")
-    figure("appends_with_deaf_reader", more / period, "1/s")
-    yield memory < MEMORY_MAX and more > 0, \
-        "one who never reads is only its own loss"
-    stop(writers)
-    faults = check(server, writers)
-    for fault in faults[:10]:
-        print(f"# {fault}")
-    yield not faults, "and all is there once and in order"
-    yield server.end() == 0, "and it ends in good order"
+    try:
+        return honest_p99(writers, period)
+    finally:
+        for s in socks:
+            s.close()
 
 
 def again(server):
     try:
-        return Connection(server.port)
-    except Gone:
+        return load.Connection(server.port)
+    except load.Gone:
         return None
 
 
-def greedy(program, seconds):
-    """With the limits of a real server, one writer takes nothing from others."""
-    server = Server(program)
-    writers = begin(server, 2, 0)
-    crowd = [Writer(100 + i, server, writers[0].channel) for i in range(24)]
-    quiet = honest_p99(writers[1:], max(2.0, seconds / 6))
-    for w in crowd:
-        w.start()
-    loaded = honest_p99(writers[1:], max(2.0, seconds / 6))
-    stop(writers + crowd)
-    figure("honest_p99_full_rate_ratio", loaded / quiet, "ratio")
-    faults = check(server, writers + crowd)
-    yield not faults, "a member that appends at full rate breaks nothing"
+def mass_reconnect(server):
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        start = time.monotonic()
+        back = list(pool.map(lambda _: again(server), range(RECONNECT)))
+    figure("reconnect", RECONNECT / (time.monotonic() - start), "1/s")
+    for c in back:
+        if c:
+            c.close()
+    return all(back)
+
+
+def strangers(build, seconds):
+    """Half-open connections, a storm of reconnects, one who never reads."""
+    server = load.Server(build, "--connections-per-network", "18000")
+    writers = load.begin(server, 8, 1)
+    period = max(3.0, seconds / 6)
+    quiet = honest_p99(writers, period)
+    figure("honest_p99_unloaded", quiet * 1e3, "ms")
+    yield loaded_ratio("honest_p99_half_open_ratio", quiet,
+                       lambda: silent_crowd(server, writers, period)), \
+        f"{SILENT} half-open connections slow nobody down"
+    yield mass_reconnect(server), f"{RECONNECT} reconnects are served"
+
+    deaf = load.Connection(server.port)
+    deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for w in writers:
+        w.channel.attach(deaf)
+    before = [len(w.acknowledged) for w in writers]
+    time.sleep(period)
+    memory = server.memory()
+    more = [len(w.acknowledged) - n for w, n in zip(writers, before)]
+    figure("memory_with_deaf_reader", memory / (1 << 20), "MiB")
+    figure("appends_with_deaf_reader", sum(more) / period, "1/s")
+    yield memory < MEMORY_MAX and min(more) > 0, \
+        "one who never reads is only its own loss"
+    load.stop(writers)
+    yield none_of(load.check(server, writers)), \
+        "and all is there once and in order"
     yield server.end() == 0, "and it ends in good order"
 
 
+def greedy(build, seconds):
+    """With the limits of a real server, one writer takes nothing from others."""
+    server = load.Server(build)
+    writers = load.begin(server, 2, 0)
+    crowd = [load.Writer(100 + i, server, writers[0].channel, pace=0)
+             for i in range(CROWD)]
+    period = max(2.0, seconds / 6)
+    quiet = honest_p99(writers[1:], period)
+    for w in crowd:
+        w.start()
+    loaded = honest_p99(writers[1:], period)
+    load.stop(writers + crowd)
+    figure("honest_p99_full_rate_ratio", loaded / quiet, "ratio")
+    yield none_of(load.check(server, writers + crowd)), \
+        "a member that appends at full rate breaks nothing"
+    yield server.end() == 0, "and it ends in good order"
+
+
+SCENARIOS = {f.__name__: f for f in (soak, calendar, strangers, greedy)}
+
+
 def main():
-    program = sys.argv[1]
+    build = sys.argv[1]
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 30.0
+    names = sys.argv[3:] or SCENARIOS
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-    def cases():
-        yield from soak(program, seconds)
-        if "SOTTO_TEST_STORE" in os.environ:
-            return  # one database is one server's
-        yield from strangers(program, seconds)
-        yield from greedy(program, seconds)
-    return tap.run(cases())
+    return tap.run(case for name in names
+                   for case in SCENARIOS[name](build, seconds))
 
 
 if __name__ == "__main__":
