@@ -191,13 +191,15 @@ static void makes_invites_while_it_runs(void)
 static void an_export_of_nobody_says_so(void)
 {
     CLEANUP(sottod_clear) struct sottod s = {.out = -1};
+    CLEANUP(sottod_clear) struct sottod other = {.out = -1};
     CHECK_UINT(sottod_prepare(&s), OK);
+    CHECK_UINT(sottod_prepare(&other), OK);
     CHECK_UINT(sottod_start(&s, NULL), OK);
     CHECK_UINT(
-        (unsigned)sottod_run(&s, (const char *[]){"legal-export", "carol",
-                                                  "--data", s.data, NULL}),
+        (unsigned)sottod_run(&other, (const char *[]){"legal-export", "carol",
+                                                      "--data", s.data, NULL}),
         1);
-    CHECK(said(&s, "nobody is called \"carol\""));
+    CHECK(said(&other, "nobody is called \"carol\""));
 }
 
 static void check_finds_a_sound_store_sound(void)

@@ -55,7 +55,7 @@ static enum err spawn(struct sottod *s, const char *const *args)
     const char *program = getenv("SOTTOD");
     char *argv[ARGS_MAX + 2] = {NULL};
     int out[2];
-    assert(s != NULL);
+    assert(s->pid == 0); /* else nobody would stop it */
     if (program == NULL || pipe2(out, O_CLOEXEC) != 0)
         return ERR_IO;
     argv[0] = strdup(program);
