@@ -7,6 +7,7 @@
 #include "server/home.h"
 #include "server/store_sqlite.h"
 #include "sys/clock.h"
+#include "sys/draft.h"
 #include "sys/files.h"
 #include "sys/folder.h"
 
@@ -19,32 +20,6 @@
 #define DAY_MS    86400000U
 #define ASIDE_MAX 100U /* folders moved aside in a day */
 #define DB_FILE   "accounts.db"
-
-/* A folder on its way; removed unless it came to its place. */
-struct draft {
-    char path[FILE_PATH_MAX]; /* empty: none */
-};
-
-static void draft_clear(struct draft *d)
-{
-    if (d->path[0] != '\0')
-        folder_remove(d->path);
-    d->path[0] = '\0';
-}
-
-static enum err draft_make(const char *place, struct draft *out,
-                           struct problem *p)
-{
-    char path[FILE_PATH_MAX];
-    int len = snprintf(path, sizeof path, "%s.new-%ld", place, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof path)
-        return problem_set(p, ERR_LIMIT, PROBLEM_USAGE,
-                           "the folder's name is too long");
-    if (mkdir(path, 0700) != 0)
-        return problem_system(p, "cannot make the folder %.100s", path);
-    memcpy(out->path, path, sizeof path);
-    return OK;
-}
 
 /* What a server would open, opens, and fits together. */
 static enum err verify(const char *dir, const struct store_progress *progress,
@@ -81,9 +56,9 @@ enum err backup_make(const struct store_admin *admin, const char *data,
     TRY(draft_make(to, &draft, p));
     TRY(admin->backup(admin->ctx, draft.path, progress, p));
     TRY(home_copy(data, draft.path, p));
-    TRY(folder_sync(draft.path, p));
     TRY(verify(draft.path, progress, p));
-    TRY(folder_place(draft.path, to, p));
+    TRY(draft_whole(&draft, p));
+    TRY(folder_place(draft.path, draft.place, p));
     draft.path[0] = '\0'; /* it is in its place */
     return OK;
 }
@@ -99,6 +74,10 @@ static enum err source_check(const char *from, struct file_lock *lock,
     if (!file_exists(path))
         return problem_set(p, ERR_NOTFOUND, PROBLEM_USAGE,
                            "%.120s is no backup: it has no " DB_FILE, from);
+    if (draft_is(from))
+        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
+                           "%.120s is a backup that did not come to its end",
+                           from);
     TRY(file_path(from, HOME_LOCK_FILE, path, p));
     if (!file_exists(path))
         return OK;
@@ -176,7 +155,7 @@ static enum err place(struct draft *draft, const char *data, bool full,
                       char out_aside[BACKUP_PATH_MAX], struct problem *p)
 {
     if (!full) {
-        TRY(folder_place(draft->path, data, p));
+        TRY(folder_place(draft->path, draft->place, p));
         draft->path[0] = '\0'; /* it is in its place */
         return OK;
     }
@@ -217,5 +196,6 @@ enum err backup_restore(const char *from, const char *data, bool replace,
     TRY(verify(draft.path, progress, p));
     TRY(home_lock(draft.path, &lock, p)); /* no server until it ends */
     TRY(keep_owner(data, draft.path, p));
+    TRY(draft_whole(&draft, p));
     return place(&draft, data, full, out_aside, p);
 }

@@ -258,29 +258,46 @@ enum err folder_give(const char *path, uid_t user, gid_t group,
     return visit_all(&v, path, p);
 }
 
-static enum err remove_file(void *ctx, const char *path, const char *name,
-                            struct problem *p)
+/* Removes what is in a folder, by its descriptor: a name that is made to mean
+ * another folder meanwhile does not lead there. */
+static void remove_files(int fd, const char *kept,
+                         void (*inner)(int fd, const char *name))
 {
-    (void)ctx;
-    (void)name;
-    (void)p;
-    (void)unlink(path);
-    return OK;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    CLEANUP(dir_close) DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    const char *name = NULL;
+    if (dir == NULL && copy >= 0)
+        (void)close(copy);
+    while (dir != NULL && (name = next_name(dir)) != NULL)
+        if ((kept == NULL || strcmp(name, kept) != 0) &&
+            unlinkat(fd, name, 0) != 0 && inner != NULL)
+            inner(fd, name);
 }
 
-static enum err remove_folder(void *ctx, const char *path, struct problem *p)
+static void remove_inner(int parent, const char *name)
 {
-    (void)ctx;
-    (void)p;
-    (void)rmdir(path);
-    return OK;
+    CLEANUP(fd_close)
+    int fd =
+        openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    remove_files(fd, NULL, NULL);
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+void folder_empty(int fd, const char *kept)
+{
+    remove_files(fd, kept, remove_inner);
 }
 
 void folder_remove(const char *path)
 {
-    const struct visit v = {remove_file, NULL, remove_folder, NULL};
-    enum err err = visit_all(&v, path, NULL);
-    (void)err;
+    CLEANUP(fd_close)
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    folder_empty(fd, NULL);
+    (void)rmdir(path);
 }
 
 bool folder_is_empty(const char *path)
@@ -299,13 +316,21 @@ enum err folder_sync(const char *path, struct problem *p)
     return OK;
 }
 
+const char *folder_of(const char *path, char out[FILE_PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        (void)snprintf(out, FILE_PATH_MAX, ".");
+    else
+        (void)snprintf(out, FILE_PATH_MAX, "%.*s",
+                       slash == path ? 1 : (int)(slash - path), path);
+    return slash == NULL ? path : slash + 1;
+}
+
 enum err folder_sync_parent(const char *path, struct problem *p)
 {
-    char parent[FILE_PATH_MAX] = ".";
-    const char *slash = strrchr(path, '/');
-    if (slash != NULL)
-        (void)snprintf(parent, sizeof parent, "%.*s",
-                       slash == path ? 1 : (int)(slash - path), path);
+    char parent[FILE_PATH_MAX];
+    (void)folder_of(path, parent);
     return folder_sync(parent, p);
 }
 

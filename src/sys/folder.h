@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "base/problem.h"
+#include "sys/files.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,11 +36,17 @@ MUST_USE enum err folder_copy(const char *from, const char *to,
 MUST_USE enum err folder_give(const char *path, uid_t user, gid_t group,
                               struct problem *p);
 
-/* Removes a folder with all files, as far as that goes. */
+/* Removes a folder with all files, as far as that goes; not through a link. */
 void folder_remove(const char *path);
+
+/* The same for what is in it, but for a file that is kept, if one is named. */
+void folder_empty(int fd, const char *kept);
 
 /* True also when there is no such folder. */
 bool folder_is_empty(const char *path);
+
+/* Writes the folder that `path` lies in; returns its name there. */
+const char *folder_of(const char *path, char out[FILE_PATH_MAX]);
 
 /* Makes the names in a folder durable; in the one that `path` lies in. */
 MUST_USE enum err folder_sync(const char *path, struct problem *p);

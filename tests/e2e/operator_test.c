@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operator's tools beside a running server, and what people see of it. */
 #include "support/people.h"
+#include "sys/folder.h"
 #include "test.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #include <unistd.h>
 
 #define LOOKS_MAX 100
+#define START_MS  20000 /* only a failure takes so long */
 
 static struct people town; /* alice, bob and a server, for all tests */
 
@@ -231,6 +234,37 @@ static void a_backup_is_there_whole_or_not_at_all(void)
     CHECK(stat(at("copy/tls.key"), &s) == 0 && (s.st_mode & 07777) == 0600);
 }
 
+/* Kills a backup in the middle; false: it was quicker. */
+static bool kill_backup(void)
+{
+    CLEANUP(program_clear) struct program p = {.typing = -1};
+    const char *const argv[] = {
+        getenv("SOTTOD"), "backup",   "--data", town.server.data,
+        "--to",           at("dead"), NULL};
+    char mark[64];
+    folder_remove(at("dead")); /* of the one that was quicker */
+    if (program_start(&p, argv, (struct bytes){0}) != OK)
+        return false;
+    (void)snprintf(mark, sizeof mark, "dead.new-%ld/unfinished", (long)p.pid);
+    for (int i = 0; i < START_MS && access(at(mark), F_OK) != 0; i++)
+        (void)poll(NULL, 0, 1);
+    (void)kill(p.pid, SIGKILL);
+    (void)program_wait(&p);
+    return access(at(mark), F_OK) == 0;
+}
+
+static void a_backup_that_was_killed_is_cleared_away(void)
+{
+    bool killed = false;
+    for (int i = 0; i < LOOKS_MAX && !killed; i++)
+        killed = kill_backup();
+    CHECK(killed && access(at("dead"), F_OK) != 0);
+    CHECK_UINT(count_names("dead.new-"), 1);
+    CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("dead")), 0);
+    CHECK_UINT(count_names("dead.new-"), 0);
+    CHECK_UINT((unsigned)OPERATE(&town, "check", "--data", at("dead")), 0);
+}
+
 static void a_backup_that_is_damaged_changes_nothing(void)
 {
     CHECK_UINT((unsigned)OPERATE(&town, "backup", "--to", at("bad")), 0);
@@ -272,6 +306,7 @@ static const struct test file_tests[] = {
     TEST(a_backup_restores_to_a_place_of_its_own),
     TEST(a_backup_while_people_write_is_sound),
     TEST(a_backup_is_there_whole_or_not_at_all),
+    TEST(a_backup_that_was_killed_is_cleared_away),
     TEST(a_backup_that_is_damaged_changes_nothing),
     TEST(numbers_come_from_a_running_server),
 };

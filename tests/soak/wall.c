@@ -6,7 +6,6 @@
  * the mapping. The clock that timers go by stays as it is, as when an operator
  * sets the date.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
