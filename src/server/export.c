@@ -195,14 +195,12 @@ enum err export_account(struct store_sqlite *s, struct bytes name,
     CLEANUP(buf_clear) struct buf account = buf_new(ID_SIZE);
     enum err err = find_account(s->db[FILE_ACCOUNTS], name, &account);
     size_t rows = 0;
-    if (err == ERR_NOTFOUND &&
-        put_section(s, &of_name, name, sink, &rows) == OK && rows > 0)
-        return OK;
-    if (err == ERR_NOTFOUND)
-        return problem_set(p, err, PROBLEM_SYSTEM, "nobody is called \"%.*s\"",
-                           (int)name.len, (const char *)name.data);
     if (err == OK)
         err = put_all(s, buf_bytes(&account), sink);
+    else if (err == ERR_NOTFOUND)
+        err = put_section(s, &of_name, name, sink, &rows);
+    if (err == OK && account.len == 0 && rows == 0)
+        return store_nobody(name, p);
     if (err != OK)
         return problem_set(p, err, PROBLEM_SYSTEM, "cannot read the store: %s",
                            err_text(err));

@@ -117,6 +117,16 @@ enum err store_older(struct sql *db, const char *text,
     return sql_run(&q);
 }
 
+enum err store_told(const struct store_sqlite *s, enum store_file file,
+                    enum err err, struct problem *p)
+{
+    if (err == ERR_NOMEM)
+        return problem_set(p, err, PROBLEM_SYSTEM, "out of memory");
+    if (err != OK && err != ERR_NOTFOUND && p != NULL)
+        *p = *sql_problem(s->db[file]);
+    return err;
+}
+
 enum err store_verify(struct store_sqlite *s, enum store_file file,
                       const struct store_fault *faults, size_t count,
                       struct problem *p)
@@ -124,7 +134,7 @@ enum err store_verify(struct store_sqlite *s, enum store_file file,
     for (size_t i = 0; i < count; i++) {
         CLEANUP(sql_end)
         struct sql_query q = sql_query(s->db[file], faults[i].query);
-        TRY(sql_one(&q));
+        TRY(store_told(s, file, sql_one(&q), p));
         if (sql_u64(&q, 0) > 0)
             return problem_set(
                 p, ERR_IO, PROBLEM_DAMAGED, "%s.db: %s (%" PRIu64 " times)",
@@ -461,10 +471,7 @@ static enum err check_pages(struct store_sqlite *s, enum store_file file,
 {
     CLEANUP(store_tell_end) struct store_telling telling = {0};
     store_tell_begin(s, file, progress, &telling);
-    enum err err = sql_check(s->db[file]);
-    if (err != OK && p != NULL)
-        *p = *sql_problem(s->db[file]);
-    return err;
+    return store_told(s, file, sql_check(s->db[file]), p);
 }
 
 enum err store_check(struct store_sqlite *s,

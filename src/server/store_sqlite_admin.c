@@ -43,16 +43,6 @@ static enum err put_page(struct sql *db, struct buf *after,
     return sql_finish(&q);
 }
 
-/* Says why the accounts' file failed. */
-static enum err told(const struct store_sqlite *s, enum store_file file,
-                     enum err err, struct problem *p)
-{
-    if (err == ERR_IO || err == ERR_STATE || err == ERR_NOMEM)
-        if (p != NULL)
-            *p = *sql_problem(s->db[file]);
-    return err;
-}
-
 static enum err accounts(void *ctx, const struct store_account_sink *sink,
                          struct problem *p)
 {
@@ -60,8 +50,8 @@ static enum err accounts(void *ctx, const struct store_account_sink *sink,
     CLEANUP(buf_clear) struct buf after = buf_new(NAME_SIZE_MAX);
     bool more = true;
     while (more)
-        TRY(told(s, FILE_ACCOUNTS,
-                 put_page(s->db[FILE_ACCOUNTS], &after, sink, &more), p));
+        TRY(store_told(s, FILE_ACCOUNTS,
+                       put_page(s->db[FILE_ACCOUNTS], &after, sink, &more), p));
     return OK;
 }
 
@@ -131,8 +121,8 @@ static enum err account_disable(void *ctx, struct bytes name, bool disabled,
                                 uint32_t day, struct problem *p)
 {
     struct store_sqlite *s = ctx;
-    return told(s, FILE_ACCOUNTS,
-                disable(s->db[FILE_ACCOUNTS], name, disabled, day, p), p);
+    return store_told(s, FILE_ACCOUNTS,
+                      disable(s->db[FILE_ACCOUNTS], name, disabled, day, p), p);
 }
 
 static enum err delete_rows(struct sql *db, struct bytes id)
@@ -198,10 +188,16 @@ static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
 {
     struct store_sqlite *s = ctx;
     CLEANUP(buf_clear) struct buf devices = buf_new(DEVICES_SIZE);
-    TRY(told(s, FILE_ACCOUNTS,
-             delete_account(s->db[FILE_ACCOUNTS], name, day, &devices, p), p));
-    return told(s, FILE_INBOXES,
-                delete_inboxes(s->db[FILE_INBOXES], buf_bytes(&devices)), p);
+    TRY(store_told(s, FILE_ACCOUNTS,
+                   delete_account(s->db[FILE_ACCOUNTS], name, day, &devices, p),
+                   p));
+    enum err err = delete_inboxes(s->db[FILE_INBOXES], buf_bytes(&devices));
+    if (err == OK)
+        return OK;
+    return problem_set(p, err, PROBLEM_SYSTEM,
+                       "the account is deleted; what waits in its inboxes goes "
+                       "when the server runs (now: %s)",
+                       err_text(err));
 }
 
 static enum err stats(void *ctx, const struct store_stats_sink *sink,

@@ -33,10 +33,7 @@ static enum err backup_file(struct store_sqlite *s, enum store_file file,
     TRY(file_path(dir, store_file_name(file), path, p));
     CLEANUP(store_tell_end) struct store_telling telling = {.copy = path};
     store_tell_begin(s, file, progress, &telling);
-    enum err err = sql_backup(s->db[file], path);
-    if (err != OK && p != NULL)
-        *p = *sql_problem(s->db[file]);
-    return err;
+    return store_told(s, file, sql_backup(s->db[file], path), p);
 }
 
 static enum err backup_content(struct store_sqlite *s, const char *dir,

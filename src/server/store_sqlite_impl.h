@@ -92,6 +92,11 @@ MUST_USE enum err store_walk(struct store_sqlite *s, enum store_file file,
                              uint8_t out[COLLECT_STEP][ID_SIZE],
                              size_t *out_count);
 
+/* Says in `p` why a file failed, and returns `err`; ERR_NOTFOUND is no failure
+ * of the file. */
+MUST_USE enum err store_told(const struct store_sqlite *s, enum store_file file,
+                             enum err err, struct problem *p);
+
 /* What must never be: a query that counts it, and what to say. */
 struct store_fault {
     const char *query, *what;

@@ -155,23 +155,16 @@ static enum err put_blob_bytes(struct store_sqlite *s,
     return OK;
 }
 
-static enum err told(const struct store_sqlite *s, enum store_file file,
-                     enum err err, struct problem *p)
-{
-    if (err != OK && p != NULL)
-        *p = *sql_problem(s->db[file]);
-    return err;
-}
-
 enum err store_stats(struct store_sqlite *s,
                      const struct store_stats_sink *sink, uint64_t now,
                      struct problem *p)
 {
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
-        TRY(told(s, tables[i].file, count_table(s, &tables[i], sink, now), p));
-    TRY(told(s, FILE_BLOBS, put_blob_bytes(s, sink), p));
+        TRY(store_told(s, tables[i].file, count_table(s, &tables[i], sink, now),
+                       p));
+    TRY(store_told(s, FILE_BLOBS, put_blob_bytes(s, sink), p));
     for (unsigned i = 0; i < FILE_COUNT; i++)
-        TRY(told(s, (enum store_file)i, put_size(s, (enum store_file)i, sink),
-                 p));
+        TRY(store_told(s, (enum store_file)i,
+                       put_size(s, (enum store_file)i, sink), p));
     return OK;
 }

@@ -68,9 +68,14 @@ static enum err read_all(int fd, const char *path, struct buf *out,
         return problem_set(p, ERR_IO, PROBLEM_USAGE, "%.100s is not a file",
                            path);
     size_t start = out->len;
-    if (s.st_size < 0 || buf_extend(out, (size_t)s.st_size) != OK)
-        return problem_set(p, ERR_LIMIT, PROBLEM_DAMAGED,
+    enum err err =
+        s.st_size < 0 ? ERR_LIMIT : buf_extend(out, (size_t)s.st_size);
+    if (err == ERR_LIMIT)
+        return problem_set(p, err, PROBLEM_DAMAGED,
                            "%.100s is larger than expected", path);
+    if (err != OK)
+        return problem_set(p, err, PROBLEM_SYSTEM,
+                           "out of memory to read %.100s", path);
     while (start < out->len) {
         ssize_t n = read(fd, out->data + start, out->len - start);
         if (n < 0 && errno == EINTR)
