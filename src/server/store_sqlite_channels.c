@@ -495,11 +495,11 @@ static enum err entry_insert(const struct view *v, const struct store_op *op,
     CLEANUP(sql_end)
     struct sql_query c =
         sql_query(v->db, "UPDATE channel SET head = ?, handshake = ?, bytes = ?"
-                         " WHERE slot = ?");
+                         " WHERE id = ?");
     sql_put_u64(&c, seq);
     sql_put_u64(&c, r->kind == ENTRY_APPLICATION ? v->handshake : seq);
     sql_put_u64(&c, v->bytes + r->body.len);
-    sql_put_u64(&c, v->slot);
+    sql_put_bytes(&c, r->access.channel);
     return sql_run(&c);
 }
 
