@@ -29,6 +29,7 @@
 #define WARM_CLIENTS 16U
 #define WARM_TURNS   8U
 #define WARM_FIRST   1000000U
+#define IDLE_RATE    2000U /* first entries a second: no burst to be measured */
 
 /* ---- Appends ---- */
 
@@ -176,10 +177,14 @@ static enum err bench_idle(const struct variant *v, struct problem *p)
     double cpu = served_cpu(s.pid) + served_cpu(s.net_pid);
     plan.server = s.address;
     plan.clients = plan.channels = report_scale(v->plan.clients, 20);
+    plan.rate = plan.attach ? IDLE_RATE : 0;
     TRY(load_open(&plan, &load, p));
     cpu = served_cpu(s.pid) + served_cpu(s.net_pid) - cpu;
     if (plan.attach)
-        TRY(load_run(load, 0, 1, &r, p));
+        TRY(load_run(load, 1.0 + plan.clients / (double)IDLE_RATE, 1, &r, p));
+    if (plan.attach && r.pushed < plan.clients)
+        return problem_set(p, ERR_STATE, PROBLEM_SYSTEM,
+                           "a client did not get its entry");
     TRY(load_rest(load, report_quick() ? 0.1 : SETTLE_S, p));
     line(v, "", (memory_now(&s) - net - store) / plan.clients, "bytes");
     line(v, "_net", (served_memory(s.net_pid) - net) / plan.clients, "bytes");
