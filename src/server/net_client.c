@@ -27,13 +27,12 @@
 
 static void unhold(struct client *c)
 {
-    struct client **at = &c->net->held;
-    if (!c->held)
+    if (c->held_from == NULL)
         return;
-    while (*at != c)
-        at = &(*at)->next_held;
-    *at = c->next_held;
-    c->held = false;
+    *c->held_from = c->next_held;
+    if (c->next_held != NULL)
+        c->next_held->held_from = c->held_from;
+    c->held_from = NULL;
 }
 
 /* Memory of what is not whole yet. */
@@ -93,7 +92,7 @@ static void check_rate(struct client *c)
         want = NET_RATE_BYTES;
     if (held == 0)
         return;
-    if (c->moved < want && !c->held && !must_wait(c))
+    if (c->moved < want && c->held_from == NULL && !must_wait(c))
         drop(c, "too-slow");
     else
         start_rate(c);
@@ -102,10 +101,12 @@ static void check_rate(struct client *c)
 static void client_late(void *ctx)
 {
     struct client *c = ctx;
-    if (c->greeted && !c->ending)
-        check_rate(c);
-    else
+    if (c->ending || !c->greeted)
         drop(c, c->ending ? "does-not-close" : "no-hello");
+    else if (c->web != NULL && web_asks(c->web))
+        drop(c, "blob-too-slow");
+    else
+        check_rate(c);
 }
 
 void client_end(struct client *c)
@@ -123,22 +124,66 @@ void client_end(struct client *c)
     stream_end(c->stream);
 }
 
+/* ---- What all share ---- */
+
+static size_t part_of(const struct client *c) { return c->guest.held; }
+
+static size_t queue_of(const struct client *c)
+{
+    return stream_queued(c->stream);
+}
+
+static unsigned level_of(size_t size)
+{
+    unsigned bits = 0;
+    for (; size > 0; size >>= 1)
+        bits++;
+    return bits;
+}
+
+/* When clients have taken more than `max` of what all share, those who have
+ * most of it go, until half is free: who has little keeps it, and this is not
+ * to be done again soon. Returns whether `c` is still there. */
+static bool make_room(struct client *c, size_t max,
+                      size_t (*taken)(const struct client *c))
+{
+    struct net *n = c->net;
+    uint32_t number = c->number;
+    size_t sums[8 * sizeof(size_t) + 1] = {0}; /* by level */
+    size_t left = 0;
+    unsigned level = (unsigned)(sizeof sums / sizeof sums[0]);
+    for (size_t i = 0; i < n->config.clients_max; i++) {
+        size_t size = n->clients[i] != NULL ? taken(n->clients[i]) : 0;
+        sums[level_of(size)] += size;
+        left += size;
+    }
+    while (left > max / 2)
+        left -= sums[--level];
+    for (size_t i = 0; i < n->config.clients_max; i++)
+        if (n->clients[i] != NULL && level_of(taken(n->clients[i])) >= level)
+            drop(n->clients[i], "makes-room");
+    return n->clients[number] != NULL;
+}
+
 /* ---- From clients to the store ---- */
 
 static void hold(struct client *c)
 {
-    if (c->held)
+    struct net *n = c->net;
+    if (c->held_from != NULL)
         return;
-    c->held = true;
-    c->next_held = c->net->held;
-    c->net->held = c;
+    c->next_held = n->held;
+    c->held_from = &n->held;
+    if (c->next_held != NULL)
+        c->next_held->held_from = &c->next_held;
+    n->held = c;
 }
 
 void client_pace(struct client *c)
 {
     if (pipe_queued(c->net->pipe) >= NET_PIPE_BYTES)
         hold(c);
-    stream_pause(c->stream, c->held || must_wait(c));
+    stream_pause(c->stream, c->held_from != NULL || must_wait(c));
 }
 
 void clients_go_on(struct net *n)
@@ -182,11 +227,12 @@ static enum err on_data(void *ctx, struct bytes bytes)
     enum err err =
         c->web != NULL ? web_data(c->web, bytes) : take_frames(c, bytes);
     size_t held = held_by(c);
-    if (crowd_hold(&n->crowd, &c->guest, held) != OK ||
-        n->crowd.held > n->parts_max)
+    if (crowd_hold(&n->crowd, &c->guest, held) != OK)
         err = ERR_LIMIT;
     if (err != OK)
         return err;
+    if (n->crowd.held > n->parts_max && !make_room(c, n->parts_max, part_of))
+        return OK;                   /* it is gone */
     c->moved += (uint32_t)bytes.len; /* in one period it does not overflow */
     if (held > 0 && c->greeted && c->deadline.slot == 0)
         start_rate(c);
@@ -402,6 +448,8 @@ static void watch_for_hello(struct client *c, struct bytes answer)
     crowd_settle(&c->net->crowd, &c->guest);
     loop_timer_cancel(c->net->loop, &c->deadline);
     deframer_limit(&c->deframer, MESSAGE_MAX);
+    if (c->guest.held > 0)
+        start_rate(c); /* it has begun a message before it was greeted */
 }
 
 static enum err send_message(struct client *c, const struct pipe_record *r)
@@ -429,11 +477,13 @@ void client_message(struct client *c, const struct pipe_record *r)
         net_tell(n, PIPE_SLOW, c->number);
         return;
     }
-    if (queued > NET_QUEUE_MAX ||
-        (queued > 0 && streams_queued(n->streams) > n->queues_max)) {
+    if (queued > NET_QUEUE_MAX) {
         drop(c, "does-not-read");
         return;
     }
+    if (streams_queued(n->streams) > n->queues_max &&
+        !make_room(c, n->queues_max, queue_of))
+        return;
     if (r->kind == FRAME_ANSWER) {
         watch_for_hello(c, r->bytes);
         c->requests -= c->requests > 0;

@@ -16,7 +16,8 @@ struct client {
     struct web *web; /* speaks HTTP; NULL: our own protocol */
     struct deframer deframer;
     struct timer deadline;
-    struct client *next_held; /* list: waits for room in the pipe */
+    struct client *next_held;  /* list: waits for room in the pipe */
+    struct client **held_from; /* what points to it there; NULL: is not held */
     struct guest guest;
     uint32_t number;
     uint32_t requests; /* under way */
@@ -24,7 +25,6 @@ struct client {
     bool opened;       /* the store knows of it */
     bool greeted;      /* the hello was answered */
     bool ending;
-    bool held;
     uint8_t door; /* enum web_door */
 };
 

@@ -140,8 +140,9 @@ class Channel:
 
 
 def long_vec(data):
-    return struct.pack(">I", 0x80000000 | len(data)) if len(data) >= 16384 \
-        else peer.vec(data)[:2] + data if len(data) >= 64 else peer.vec(data)
+    if len(data) >= 16384:
+        return struct.pack(">I", 0x80000000 | len(data)) + data
+    return peer.vec(data)
 
 
 def open_vec(data, at):
