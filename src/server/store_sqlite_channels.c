@@ -690,9 +690,10 @@ static enum err entries_drop(struct sql *db, uint64_t slot, uint64_t low)
     if (d.low < d.oldest)
         return OK;
     TRY(run_dropped(&d, "UPDATE channel SET oldest = ?3 + 1, bytes = bytes -"
-                        " (SELECT sum(length(e.body)) FROM place p CROSS JOIN"
-                        " entry e ON e.id = p.entry WHERE p.slot = ?1"
-                        " AND p.seq BETWEEN ?2 AND ?3) WHERE slot = ?1"));
+                        " (SELECT coalesce(sum(length(e.body)), 0) FROM place p"
+                        " CROSS JOIN entry e ON e.id = p.entry WHERE"
+                        " p.slot = ?1 AND p.seq BETWEEN ?2 AND ?3)"
+                        " WHERE slot = ?1"));
     TRY(run_dropped(&d, "DELETE FROM entry WHERE id IN (SELECT entry FROM place"
                         " WHERE slot = ? AND seq BETWEEN ? AND ?)"));
     return places_drop(&d, head);
