@@ -488,29 +488,39 @@ static void complete(struct core *c, struct task *t)
     task_end(c, t);
 }
 
-/* Takes back what is done, and says whether handlers of two steps have
- * submitted again. */
-static bool take_done(struct core *c)
+/* Takes back what is done, as far as there is room for its answers. */
+static void take_done(struct core *c)
 {
     struct store_op *op = NULL;
     bool failed = false;
-    while ((op = c->store->poll(c->store->ctx)) != NULL) {
+    while (c->output_bytes < c->config.output_max &&
+           (op = c->store->poll(c->store->ctx)) != NULL) {
         failed = failed || op->answer.status == STATUS_BUSY;
         complete(c, task_of(op));
     }
+    c->more = c->output_bytes >= c->config.output_max;
     c->stats.failed_flushes += failed;
-    return c->submitted;
 }
 
+/* A store that does all in a flush may leave some for the next one. */
+static bool has_submitted(const struct core *c)
+{
+    return c->submitted || (c->store->fd < 0 && c->task_count > 0);
+}
+
+bool core_has_more(const struct core *c) { return c->more || has_submitted(c); }
+
+/* Handlers of two steps submit again. */
 static void run_store(struct core *c)
 {
     for (unsigned i = 0; i < ROUNDS_MAX; i++) {
-        if (c->submitted) {
+        if (has_submitted(c)) {
             c->submitted = false;
             c->stats.flushes++;
             c->store->flush(c->store->ctx);
         }
-        if (!take_done(c))
+        take_done(c);
+        if (!c->submitted || c->more)
             return;
     }
 }

@@ -102,6 +102,10 @@ bool core_is_loaded(const struct core *c);
 /* True while something is under way in an asynchronous store. */
 bool core_is_waiting(const struct core *c);
 
+/* True when a flush has left something for the next one, so that the answers of
+ * one are bounded: to be called once they have been taken. */
+bool core_has_more(const struct core *c);
+
 /* Makes what was submitted durable and queues the answers. With an asynchronous
  * store, the answers come with a later flush. Also does what is due: collects
  * what nobody needs, a little at a time. */

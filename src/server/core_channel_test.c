@@ -6,7 +6,10 @@
 #include "proto/entry.h"
 #include "test.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define OUTPUT_MAX ((size_t)64 << 20)
 
 /* One channel (1) with its creator's subscription (1) on connection 1. */
 static bool set_up(struct fixture *f)
@@ -860,7 +863,76 @@ static void commit_survives_each_allocation_failure(void)
     CHECK_UINT(read_count(&f, 1, 0, 1000, &first), 1);
 }
 
+/* An entry of this size. */
+static enum status append_large(struct fixture *f, uint32_t conn, size_t size)
+{
+    CLEANUP(buf_clear) struct buf body = buf_new(size + 1000);
+    CLEANUP(buf_clear) struct buf text = buf_new(size);
+    if (buf_extend(&text, size) != OK)
+        return STATUS_COUNT_;
+    struct writer w = writer_to(&body);
+    writer_u16(&w, 1); /* mls10 */
+    writer_u16(&w, 2); /* mls_private_message */
+    writer_vec(&w, BYTES_LIT("group"));
+    writer_u64(&w, 1); /* epoch */
+    writer_u8(&w, ENTRY_APPLICATION);
+    writer_vec(&w, (struct bytes){0});
+    writer_vec(&w, BYTES_LIT("sender data"));
+    writer_vec(&w, buf_bytes(&text));
+    if (writer_finish(&w) != OK)
+        return STATUS_COUNT_;
+    const struct request q = {
+        .method = METHOD_APPEND,
+        .append = {.access = fixture_access(1, 1),
+                   .kind = ENTRY_APPLICATION,
+                   .idempotency_key = {fixture_id(1).data, IDEMPOTENCY_KEY},
+                   .body = buf_bytes(&body)}};
+    return fixture_status(f, conn, &q);
+}
+
+/* A client that asks for much at once gets it piece by piece: SQLite stops by
+ * itself, what PostgreSQL has done is taken as far as there is room. */
+static void the_answers_of_a_flush_are_bounded(void)
+{
+    enum {
+        READS = 24,
+        SIZE = 8U << 20
+    };
+    const bool pg = getenv("SOTTO_TEST_STORE") != NULL;
+    const size_t most = (pg ? OUTPUT_MAX : FLUSH_DATA_MAX) + SIZE + 1000;
+    CLEANUP(fixture_clear) struct fixture f;
+    struct core_output out;
+    unsigned answers = 0;
+    uint32_t first = 0;
+    uint32_t id = 0;
+    fixture_init(&f);
+    f.core_config.output_max = pg ? OUTPUT_MAX : SIZE_MAX;
+    CHECK_UINT(fixture_start(&f), OK);
+    CHECK_UINT(fixture_connect(&f, 1, LANE_ANONYMOUS), OK);
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    CHECK_UINT(append_large(&f, 1, SIZE), STATUS_OK);
+    const struct request read = {
+        .method = METHOD_READ,
+        .read = {.access = fixture_access(1, 1), .max_bytes = 1}};
+    for (unsigned i = 0; i < READS; i++)
+        CHECK_UINT(fixture_send(&f, 1, &read, i == 0 ? &first : &id), OK);
+    while (core_is_waiting(f.core)) {
+        size_t bytes = 0;
+        if (f.store.wait != NULL && !core_has_more(f.core))
+            f.store.wait(f.store.ctx);
+        core_flush(f.core, f.now);
+        for (; core_take(f.core, &out); core_output_clear(&out)) {
+            bytes += out.message.len;
+            CHECK_UINT(out.id, first + answers);
+            answers++;
+        }
+        CHECK(bytes <= most);
+    }
+    CHECK_UINT(answers, READS);
+}
+
 static const struct test tests[] = {
+    TEST(the_answers_of_a_flush_are_bounded),
     TEST(rule_1_takes_only_what_knows_the_newest_handshake),
     TEST(rule_2_commit_adds_a_subscription),
     TEST(rule_2_refused_commit_adds_nobody),

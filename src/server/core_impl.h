@@ -106,6 +106,7 @@ struct core {
     struct task *spare; /* not in use: see spare_take */
     size_t spare_count;
     bool submitted; /* something, since the last flush */
+    bool more;      /* may be done that was not taken back: no room */
     struct output *outputs, **outputs_end;
     size_t output_bytes;
     uint64_t now_ms;

@@ -46,6 +46,7 @@ struct keeper {
     uint64_t failures;  /* flushes that failed, as reported */
     uint64_t warn_again_ms;
     bool dirty; /* the core was given something, or has something to take */
+    bool full;  /* a net process has to read first */
     bool done;
     enum err err;
     struct problem problem;
@@ -115,30 +116,39 @@ static void report_failures(struct keeper *k)
     k->warn_again_ms = loop_now(k->loop) + WARN_PAUSE_MS;
 }
 
-/* What is under way is bounded: beyond it, clients wait in their sockets. */
+/* What is under way is bounded: beyond it, clients wait in their sockets, and
+ * answers in the store. */
 static void set_pauses(struct keeper *k)
 {
     bool loaded = core_is_loaded(k->core);
+    bool full = false;
     for (size_t i = 0; i < k->peer_count; i++) {
         struct peer *p = &k->peers[i];
         p->full = p->full || pipe_queued(p->pipe) >= OUT_BYTES;
-        pipe_pause(p->pipe, p->full || loaded);
+        full = full || (p->full && !p->left);
     }
+    for (size_t i = 0; i < k->peer_count; i++)
+        pipe_pause(k->peers[i].pipe, full || loaded);
+    if (full != k->full && k->ready.fd >= 0)
+        loop_watch_for(k->loop, &k->ready, full ? 0 : (uint32_t)EPOLLIN);
+    k->full = full;
 }
 
 static void flush(struct keeper *k)
 {
-    k->dirty = false;
     core_flush(k->core, clock_wall_ms());
     hand_over(k);
     report_failures(k);
     set_pauses(k);
+    k->dirty = core_has_more(k->core);
+    if (k->dirty && !k->full)
+        loop_hurry(k->loop);
 }
 
 static void end_round(void *ctx)
 {
     struct keeper *k = ctx;
-    if (k->dirty)
+    if (k->dirty && !k->full)
         flush(k);
     set_pauses(k);
 }
@@ -275,8 +285,11 @@ static void on_record(void *ctx, const struct pipe_record *r)
 static void on_drained(void *ctx)
 {
     struct peer *l = ctx;
+    struct keeper *k = l->keeper;
     l->full = false;
-    set_pauses(l->keeper);
+    set_pauses(k);
+    if (k->dirty && !k->full)
+        loop_hurry(k->loop);
 }
 
 static void on_ended(void *ctx, enum err err)

@@ -5,16 +5,19 @@
 #include "base/secret.h"
 #include "crypto/crypto.h"
 #include "crypto/entropy.h"
+#include "proto/derive.h"
 #include "proto/message.h"
 #include "server/metrics.h"
 #include "server/pipe.h"
 #include "server/store_sqlite.h"
+#include "sys/clock.h"
 #include "test.h"
 
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define DAY_MS     86400000U
 #define ROUNDS_MAX 500
 #define SEEN_MAX   512
 
@@ -122,7 +125,7 @@ static enum err world_start(struct world *w, size_t connections_max)
         .random = &w->random,
         .store = &w->store,
         .server_key = &w->key,
-        .config = {.connections_max = connections_max}};
+        .config = {.connections_max = connections_max, .pow_bits = 1}};
     TRY(core_create(&parts, &w->core));
     TRY(keeper_create(w->loop, w->core, w->store, &w->keeper));
     return add_net(w, 0);
@@ -155,7 +158,7 @@ static enum err put_op(struct world *w, uint8_t op, uint32_t conn)
 static enum err put_request(struct world *w, uint32_t conn, uint32_t id,
                             const struct request *q)
 {
-    CLEANUP(buf_clear) struct buf bytes = buf_new(1000);
+    CLEANUP(buf_clear) struct buf bytes = buf_new(MESSAGE_MAX);
     TRY(request_write(&bytes, q));
     return pipe_put(w->nets[w->net].pipe,
                     &(struct pipe_record){.op = PIPE_MESSAGE,
@@ -334,6 +337,81 @@ static void a_number_given_twice_or_too_large_ends_the_store(void)
     }
 }
 
+static const uint8_t some_id[ID_SIZE] = {1};
+
+/* The rights to a channel that conn 5 has made, with an entry of this size. */
+static enum err make_channel(struct world *w, size_t size,
+                             struct access *out_access)
+{
+    CLEANUP(buf_clear) struct buf body = buf_new(size + 1000);
+    CLEANUP(buf_clear) struct buf text = buf_new(size);
+    struct digest digest;
+    bool found = false;
+    const struct pow_task task = {POW_CHANNEL_CREATE, BYTES_ARRAY(some_id), 1};
+    struct request create = {
+        .method = METHOD_CHANNEL_CREATE,
+        .channel_create = {
+            .channel = BYTES_ARRAY(some_id),
+            .sub = BYTES_ARRAY(some_id),
+            .pow = {.day = (uint32_t)(clock_wall_ms() / DAY_MS)}}};
+    *out_access = (struct access){BYTES_ARRAY(some_id), BYTES_ARRAY(some_id),
+                                  BYTES_ARRAY(some_id)};
+    TRY(buf_extend(&text, size));
+    TRY(hash(w->crypto, HASH_SHA256, PARTS(BYTES_ARRAY(some_id)), &digest));
+    create.channel_create.cap_hash = digest_bytes(&digest);
+    TRY(pow_solve(w->crypto, &task, 1U << 20, &create.channel_create.pow,
+                  &found));
+    struct writer out = writer_to(&body);
+    writer_u16(&out, 1); /* mls10 */
+    writer_u16(&out, 2); /* mls_private_message */
+    writer_vec(&out, BYTES_LIT("group"));
+    writer_u64(&out, 1); /* epoch */
+    writer_u8(&out, ENTRY_APPLICATION);
+    writer_vec(&out, (struct bytes){0});
+    writer_vec(&out, BYTES_LIT("sender data"));
+    writer_vec(&out, buf_bytes(&text));
+    TRY(writer_finish(&out));
+    const struct request append = {
+        .method = METHOD_APPEND,
+        .append = {.access = *out_access,
+                   .kind = ENTRY_APPLICATION,
+                   .idempotency_key = {some_id, IDEMPOTENCY_KEY},
+                   .body = buf_bytes(&body)}};
+    TRY(put_open(w, 5));
+    TRY(put_request(w, 5, 1, &hello));
+    TRY(put_request(w, 5, 2, &create));
+    return put_request(w, 5, 3, &append);
+}
+
+/* The store does not read on for a net process that takes nothing. */
+static void answers_wait_for_net_to_read(void)
+{
+    enum {
+        READS = 40,
+        SIZE = 4U << 20
+    };
+    CLEANUP(world_clear) struct world w = {0};
+    struct access access;
+    CHECK_UINT(world_start(&w, 0), OK);
+    CHECK_UINT(make_channel(&w, SIZE, &access), OK);
+    CHECK(until(&w, 3));
+    CHECK_UINT(w.seen[2].method, METHOD_APPEND);
+    CHECK_UINT(w.seen[2].status, STATUS_OK);
+    const struct request read = {.method = METHOD_READ,
+                                 .read = {.access = access, .max_bytes = 1}};
+    for (uint32_t i = 0; i < READS; i++)
+        CHECK_UINT(put_request(&w, 5, 10 + i, &read), OK);
+    pipe_pause(w.nets[0].pipe, true);
+    for (int i = 0; i < 50; i++)
+        CHECK_UINT(loop_round(w.loop, 1), OK);
+    CHECK(core_is_waiting(w.core));
+    pipe_pause(w.nets[0].pipe, false);
+    CHECK(until(&w, 3 + READS));
+    for (uint32_t i = 0; i < READS; i++)
+        CHECK_UINT(w.seen[3 + i].id, 10 + i);
+    CHECK(!core_is_waiting(w.core));
+}
+
 static void nonsense_from_net_ends_the_store(void)
 {
     const uint8_t ops[] = {0, PIPE_START, PIPE_CLOSED, 200};
@@ -391,6 +469,7 @@ static const struct test tests[] = {
     TEST(an_end_without_goodbye_is_an_error),
     TEST(two_net_processes_are_kept_apart),
     TEST(a_number_given_twice_or_too_large_ends_the_store),
+    TEST(answers_wait_for_net_to_read),
     TEST(nonsense_from_net_ends_the_store),
 };
 TEST_MAIN(tests)

@@ -33,6 +33,7 @@ struct pipe {
     bool write_wanted; /* the socket was full */
     bool paused;
     bool held; /* whole records may wait in `in` */
+    bool hung; /* the other end is closed: its last words are heard at once */
     bool ended;
 };
 
@@ -191,7 +192,7 @@ static void read_some(struct pipe *p)
 
 void pipe_pause(struct pipe *pipe, bool paused)
 {
-    if (pipe->paused == paused)
+    if (pipe->paused == paused || pipe->hung)
         return;
     pipe->paused = paused;
     watch_for(pipe);
@@ -271,12 +272,13 @@ static void ready(void *ctx, uint32_t events)
     struct pipe *p = ctx;
     if ((events & EPOLLOUT) != 0)
         flush(p);
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !p->ended) {
-        if (!p->paused)
-            read_some(p);
-        else if ((events & EPOLLIN) == 0)
-            end(p, OK);
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 && p->paused) {
+        pipe_pause(p, false); /* what is left is not more than a socket holds */
+        p->hung = true;
     }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !p->paused &&
+        !p->ended)
+        read_some(p);
 }
 
 static void end_round(void *ctx)

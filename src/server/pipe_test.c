@@ -205,13 +205,20 @@ static void hears_what_was_said_before_the_end(void)
     CHECK_UINT(w.a.err, OK);
 }
 
+/* And what was said before it. */
 static void notices_the_end_while_paused(void)
 {
     CLEANUP(world_clear) struct world w = {0};
+    const struct pipe_record r = {.op = PIPE_BYE};
     CHECK_UINT(world_start(&w, NULL), OK);
     pipe_pause(w.a.pipe, true);
+    CHECK_UINT(pipe_put(w.b.pipe, &r), OK);
+    CHECK_UINT(loop_round(w.loop, 0), OK);
+    CHECK_UINT(w.a.records, 0);
     pipe_free(&w.b.pipe);
     CHECK(until(&w, &w.a.ended, 1));
+    CHECK_UINT(w.a.records, 1);
+    CHECK_UINT(w.a.err, OK);
 }
 
 static void refuses_broken_records(void)

@@ -81,14 +81,16 @@ struct store_quotas store_quotas_of(const struct store_quotas *q);
 #define HANDLE_REST_DAYS 364U /* of a deleted account, then it is free */
 #define SPENT_DAYS       2U   /* work is good today and was good yesterday */
 #define COLLECT_STEP     16U  /* objects of a kind that one collection visits */
-#define READ_ENTRIES_MAX 1024U /* in an answer */
-#define LIST_OVERHEAD    64U   /* of an entry in a list, at most */
-#define STORE_BUSY_MS    1000U /* after which to try again */
+#define READ_ENTRIES_MAX 1024U              /* in an answer */
+#define LIST_OVERHEAD    64U                /* of an entry in a list, at most */
+#define STORE_BUSY_MS    1000U              /* after which to try again */
+#define FLUSH_DATA_MAX   ((size_t)32 << 20) /* of the answers of a flush */
 
 struct store {
     void *ctx;
     void (*submit)(void *ctx, struct store_op *op);
-    /* Starts to make durable what was submitted; need not wait for it. */
+    /* Starts to make durable what was submitted; need not wait for it. When its
+     * answers take much memory, the rest of it waits for the next flush. */
     void (*flush)(void *ctx);
     /* Returns the next operation that is done, or NULL; does not wait. */
     struct store_op *(*poll)(void *ctx);

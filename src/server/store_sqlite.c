@@ -231,14 +231,29 @@ static void run_alone(struct store_sqlite *s, struct store_op *op)
     }
 }
 
-/* Runs all; false, and nothing is done, when one failed. */
-static bool run_together(struct store_sqlite *s, struct store_op *list)
+/* Adds what the answer of an operation takes; when that is enough for one
+ * flush, cuts the list behind it and returns what is left. */
+static struct store_op *cut(struct store_op *op, size_t *bytes)
 {
+    struct store_op *rest = op->next;
+    *bytes += op->data.len;
+    if (*bytes < FLUSH_DATA_MAX)
+        return NULL;
+    op->next = NULL;
+    return rest;
+}
+
+/* Runs what fits in one flush; false, and nothing is done, when one failed. */
+static bool run_together(struct store_sqlite *s, struct store_op *list,
+                         struct store_op **rest)
+{
+    size_t bytes = 0;
     for (struct store_op *op = list; op != NULL; op = op->next) {
         if (run(s, op) != OK) {
             roll_back(s);
             return false;
         }
+        *rest = cut(op, &bytes);
     }
     unsigned failed = commit(s);
     for (struct store_op *op = list; op != NULL; op = op->next) {
@@ -246,6 +261,16 @@ static bool run_together(struct store_sqlite *s, struct store_op *list)
             set_busy(op);
     }
     return true;
+}
+
+static void run_each_alone(struct store_sqlite *s, struct store_op *list,
+                           struct store_op **rest)
+{
+    size_t bytes = 0;
+    for (struct store_op *op = list; op != NULL; op = op->next) {
+        run_alone(s, op);
+        *rest = cut(op, &bytes);
+    }
 }
 
 /* Deleted rows stay in the write-ahead log until it is emptied. What is left to
@@ -267,11 +292,10 @@ static void flush(void *ctx)
     struct store_sqlite *s = ctx;
     struct store_op *list = s->submitted;
     s->submitted = NULL;
-    s->submitted_end = &s->submitted;
-    if (!run_together(s, list)) {
-        for (struct store_op *op = list; op != NULL; op = op->next)
-            run_alone(s, op);
-    }
+    if (!run_together(s, list, &s->submitted))
+        run_each_alone(s, list, &s->submitted);
+    if (s->submitted == NULL)
+        s->submitted_end = &s->submitted;
     if (s->collections >= COMPACT_EVERY)
         compact(s);
     *s->done_end = list;
