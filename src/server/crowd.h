@@ -5,7 +5,8 @@
  *
  *   a network (an IPv4 address, an IPv6 /64) has at most `network_max`
  *   connections, of which `network_early_max` may be early: not greeted yet;
- *   they hold at most `network_bytes` of messages that are not whole;
+ *   they hold at most `network_bytes` of messages that are not whole; the IPv6
+ *   /48 around it has the same bounds, since one may have that to oneself;
  *   at most `early_max` are early in all. When there are that many, the one
  *   that has been early longest makes room: who is honest needs two round
  *   trips, who is not holds on for as long as it may.

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "crypto/entropy.h"
+#include "sys/net.h"
 #include "test.h"
 
 #define GUESTS 8
@@ -91,6 +92,34 @@ static void a_network_holds_so_much_together(void)
     CHECK_UINT(r.crowd.held, 301);
 }
 
+static uint64_t remote_of(const char *address)
+{
+    uint64_t remote = 0;
+    return net_remote_parse(bytes_str(address), &remote) == OK ? remote : 0;
+}
+
+/* Whoever has 65536 networks has not 65536 shares. */
+static void the_network_around_has_the_same_bounds(void)
+{
+    CLEANUP(room_clear) struct room r = room_new(3, 2, 100);
+    CHECK_UINT(enter(&r, 0, remote_of("2001:db8:1:0::1")), OK);
+    CHECK_UINT(enter(&r, 1, remote_of("2001:db8:1:1::1")), OK);
+    CHECK_UINT(enter(&r, 2, remote_of("2001:db8:1:2::1")), ERR_LIMIT);
+    CHECK_UINT(enter(&r, 2, remote_of("2001:db8:2::1")), OK); /* another */
+    crowd_settle(&r.crowd, &r.guests[0]);
+    crowd_settle(&r.crowd, &r.guests[1]);
+    CHECK_UINT(enter(&r, 3, remote_of("2001:db8:1:3::1")), OK);
+    crowd_settle(&r.crowd, &r.guests[3]);
+    CHECK_UINT(enter(&r, 4, remote_of("2001:db8:1:4::1")), ERR_LIMIT);
+    CHECK_UINT(crowd_hold(&r.crowd, &r.guests[0], 60), OK);
+    CHECK_UINT(crowd_hold(&r.crowd, &r.guests[1], 50), ERR_LIMIT);
+    crowd_leave(&r.crowd, &r.guests[1]);
+    CHECK_UINT(enter(&r, 4, remote_of("2001:db8:1:4::1")), OK);
+    CHECK_UINT(enter(&r, 5, remote_of("192.0.2.1")), OK);
+    CHECK_UINT(enter(&r, 6, remote_of("192.0.2.1")), OK);
+    CHECK_UINT(enter(&r, 7, remote_of("192.0.2.2")), OK); /* is its own */
+}
+
 static void no_bound_on_networks_when_there_is_none(void)
 {
     CLEANUP(room_clear) struct room r = room_new(0, 0, 100);
@@ -101,7 +130,7 @@ static void no_bound_on_networks_when_there_is_none(void)
 /* Nothing is left behind of whom it could not take. */
 static void forgets_whom_it_refused(void)
 {
-    for (unsigned n = 0; n < 2; n++) {
+    for (unsigned n = 0; n < 3; n++) { /* two networks, a table */
         CLEANUP(room_clear) struct room r = room_new(1, 1, 1);
         struct guest *evict = NULL;
         mem_fail_after(n);
@@ -118,6 +147,7 @@ static const struct test tests[] = {
     TEST(a_network_has_its_bounds),
     TEST(the_one_that_hesitates_longest_makes_room),
     TEST(a_network_holds_so_much_together),
+    TEST(the_network_around_has_the_same_bounds),
     TEST(no_bound_on_networks_when_there_is_none),
     TEST(forgets_whom_it_refused),
 };

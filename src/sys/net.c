@@ -16,6 +16,7 @@
 #define KEEPALIVE_IDLE_S     300
 #define KEEPALIVE_INTERVAL_S 60
 #define UNACKED_MAX_MS       60000
+#define WIDE_SIZE            6U /* bytes of an IPv6 /48 */
 
 static void fd_close(int *fd)
 {
@@ -254,6 +255,21 @@ static uint64_t prefix_of(const struct in6_addr *a)
     bool ipv4 = IN6_IS_ADDR_V4MAPPED(a);
     memcpy(&prefix, &a->s6_addr[ipv4 ? half : 0], half);
     return prefix;
+}
+
+/* What stands for an IPv4 address begins with this. */
+static const uint8_t ipv4_head[] = {0, 0, 0xff, 0xff};
+
+bool net_remote_wide(uint64_t remote, uint64_t *out_wide)
+{
+    uint8_t bytes[sizeof remote];
+    memcpy(bytes, &remote, sizeof bytes);
+    if (bytes_equal((struct bytes){bytes, sizeof ipv4_head},
+                    BYTES_ARRAY(ipv4_head)))
+        return false;
+    memset(bytes + WIDE_SIZE, 0, sizeof bytes - WIDE_SIZE);
+    memcpy(out_wide, bytes, sizeof *out_wide);
+    return true;
 }
 
 uint64_t net_remote(int fd)

@@ -53,7 +53,12 @@ MUST_USE enum err net_accept(int listener, int *out_fd);
  * address, or the first half of an IPv6 address; 0 when there is none. */
 uint64_t net_remote(int fd);
 
-/* The same of an address in text, as a proxy tells it. ERR_MALFORMED: none. */
+/* Tells the wider network around such a one, an IPv6 /48, which one may have to
+ * oneself; false: an IPv4 address has none. */
+bool net_remote_wide(uint64_t remote, uint64_t *out_wide);
+
+/* What net_remote gives for an address in text, as a proxy tells it.
+ * ERR_MALFORMED: none. */
 MUST_USE enum err net_remote_parse(struct bytes text, uint64_t *out_remote);
 
 /* Starts to connect; the socket turns writable when net_connected can tell how

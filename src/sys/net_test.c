@@ -182,8 +182,26 @@ static void a_remote_in_text_is_that_of_a_socket(void)
     }
 }
 
+static void a_wide_remote_is_that_of_its_neighbours(void)
+{
+    uint64_t a = 0;
+    uint64_t b = 0;
+    uint64_t other = 0;
+    uint64_t ipv4 = 0;
+    CHECK_UINT(net_remote_parse(LIT("2001:db8:1:2::1"), &a), OK);
+    CHECK_UINT(net_remote_parse(LIT("2001:db8:1:ffff::1"), &b), OK);
+    CHECK_UINT(net_remote_parse(LIT("2001:db8:2::1"), &other), OK);
+    CHECK_UINT(net_remote_parse(LIT("192.0.2.1"), &ipv4), OK);
+    CHECK(a != b);
+    CHECK(net_remote_wide(a, &a) && net_remote_wide(b, &b));
+    CHECK(net_remote_wide(other, &other));
+    CHECK(a == b && a != other);
+    CHECK(!net_remote_wide(ipv4, &ipv4));
+}
+
 static const struct test tests[] = {
     TEST(a_remote_in_text_is_that_of_a_socket),
+    TEST(a_wide_remote_is_that_of_its_neighbours),
     TEST(reads_names_with_and_without_a_port),
     TEST(rejects_what_is_no_name),
     TEST(connects_over_both_families),
