@@ -179,7 +179,9 @@ static unsigned anna_is(struct play *p)
                     .contact_cap = BYTES_ARRAY(p->anna.contact_cap),
                     .pow_subject = fixture_id(0)}};
     enum status status = fixture_status(&p->f, 2, &take);
-    return status == STATUS_BARRED ? 2 : status == STATUS_NOTFOUND ? 3 : 1;
+    if (status == STATUS_BARRED)
+        return 2;
+    return status == STATUS_NOTFOUND ? 3 : 1;
 }
 
 static const struct {

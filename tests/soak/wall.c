@@ -36,6 +36,7 @@ __attribute__((constructor)) static void map_wall(void)
     ahead = map;
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 __attribute__((visibility("default"))) int clock_gettime(clockid_t clock,
                                                          struct timespec *out)
 {
