@@ -226,13 +226,23 @@ static enum err bench(const char *conninfo, unsigned senders, struct problem *p)
     return OK;
 }
 
-int main(void)
+/* With no numbers of senders: all. */
+static bool wanted(char **words, unsigned senders)
+{
+    for (size_t i = 0; words[i] != NULL; i++)
+        if (strtoul(words[i], NULL, 10) == senders)
+            return true;
+    return words[0] == NULL;
+}
+
+int main(int argc, char **argv)
 {
     static const unsigned senders[] = {1, 16, SENDERS_MAX};
     const char *conninfo = getenv("SOTTO_TEST_STORE");
     struct problem p = {0};
     struct store_pg *s = NULL;
     cpu_set_t set;
+    (void)argc;
     if (conninfo == NULL) {
         (void)fprintf(stderr, "bench_postgres: run by scripts/with-postgres\n");
         return 2;
@@ -246,7 +256,8 @@ int main(void)
         err = store_pg_open(&config, &p, &s);
     store_pg_close(&s);
     for (size_t i = 0; i < sizeof senders / sizeof senders[0] && err == OK; i++)
-        err = bench(conninfo, senders[i], &p);
+        if (wanted(argv + 1, senders[i]))
+            err = bench(conninfo, senders[i], &p);
     if (err != OK)
         (void)fprintf(stderr, "bench_postgres: %s\n", p.detail);
     return err == OK ? 0 : 1;

@@ -7,7 +7,7 @@
  * two lanes wait for each other's locks, and the order of operations on one
  * object is that of its lane:
  *
- *     channels, a quarter of the shards    four lanes
+ *     channels, half of the shards each    two lanes
  *     accounts and inboxes                 one
  *     blobs                                one
  *

@@ -11,7 +11,7 @@
 #define SCHEMA         "sotto" /* of PostgreSQL: a name for our tables */
 #define SCHEMA_VERSION 1
 #define SHARDS         256U
-#define CHANNEL_LANES  4U
+#define CHANNEL_LANES  2U
 #define FLIGHT_OPS     256U       /* of one group */
 #define FLIGHT_BYTES   (8U << 20) /* and of their messages, about */
 #define STEPS_MAX      (3 * FLIGHT_OPS + 8U)
