@@ -94,14 +94,23 @@ static void list_add(struct store_op ***end, struct store_op *op)
     *end = &op->next;
 }
 
-/* Nothing of it was sent. */
-static void queue_refuse(struct pg_lane *l)
+static void list_refuse(struct pg_lane *l, struct store_op **list,
+                        struct store_op ***end)
 {
     struct store_op *op = NULL;
-    while ((op = list_take(&l->queue, &l->queue_end)) != NULL) {
+    while ((op = list_take(list, end)) != NULL) {
         set_busy(op);
         op_done(l, op);
     }
+}
+
+/* Nothing of the queue was sent. What was under way may be done when another
+ * server has taken over: that one finds out, when it is asked again. */
+static void lane_refuse(struct pg_lane *l)
+{
+    list_refuse(l, &l->queue, &l->queue_end);
+    if (l->state == LANE_DOWN && l->store->fenced)
+        list_refuse(l, &l->flight, &l->flight_end);
 }
 
 /* --- the connection --- */
@@ -175,6 +184,12 @@ static void lane_connecting(struct pg_lane *l)
 
 /* --- sending --- */
 
+static void owner_fill(uint8_t half[OWNER_SIZE / 2])
+{
+    struct random random = entropy_system();
+    random_fill(&random, half, OWNER_SIZE / 2);
+}
+
 static void step_add(struct pg_lane *l, enum step step)
 {
     assert(l->step_count < STEPS_MAX);
@@ -193,20 +208,15 @@ static bool send_sync(struct pg_lane *l)
     return PQpipelineSync(l->conn) == 1;
 }
 
-static bool send_lane_call(struct pg_lane *l, const char *name)
-{
-    struct params p = {0};
-    put_number(&p, l->number);
-    put_bytes(&p, BYTES_ARRAY(l->owner));
-    return send_call(l, name, &p);
-}
-
 static bool send_fence(struct pg_lane *l)
 {
+    struct params p = {0};
     if (l->store->beside)
         return true;
+    put_number(&p, l->number);
+    put_bytes(&p, BYTES_ARRAY(l->owner));
     step_add(l, STEP_FENCE);
-    return send_lane_call(l, "fence");
+    return send_call(l, "fence", &p);
 }
 
 /* In a transaction of its own: others then wait for it only a moment. */
@@ -414,6 +424,7 @@ static bool send_prepare(struct pg_lane *l, const char *name, size_t params)
  * reading a table instead: least of all those of a table that was just made. */
 static const char planner_query[] =
     "SELECT set_config('enable_seqscan', 'off', false),"
+    " set_config('jit', 'off', false),"
     " set_config('enable_hashjoin', 'off', false),"
     " set_config('enable_mergejoin', 'off', false),"
     " set_config('plan_cache_mode', 'force_generic_plan', false)";
@@ -422,6 +433,21 @@ static bool send_query(struct pg_lane *l, const char *text)
 {
     step_add(l, STEP_SETUP);
     return PQsendQueryParams(l->conn, text, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
+/* As another owner each time: what the last connection has sent, and the server
+ * has not read yet, must not be done any more. */
+static bool send_take_over(struct pg_lane *l)
+{
+    struct params p = {0};
+    if (l->store->beside)
+        return true;
+    owner_fill(l->owner + OWNER_SIZE / 2);
+    put_number(&p, l->number);
+    put_bytes(&p, BYTES_ARRAY(l->owner));
+    put_flag(&p, l->taken);
+    step_add(l, STEP_SETUP);
+    return send_call(l, "take_over", &p);
 }
 
 /* The server is checked each time: after a failover it is another one. */
@@ -436,15 +462,11 @@ static void lane_setup(struct pg_lane *l)
     sent =
         sent && send_query(l, pg_server_query) && send_query(l, planner_query);
     sent = sent && send_prepare(l, "fence", 2) &&
-           send_prepare(l, "take_over", 2) && send_prepare(l, WEEK_RULE, 1) &&
+           send_prepare(l, "take_over", 3) && send_prepare(l, WEEK_RULE, 1) &&
            send_prepare(l, BATCH_CALL, BATCH_PARAMS);
     for (size_t i = 0; i < pg_rule_count && sent; i++)
         sent = send_prepare(l, pg_rules[i].name, pg_rules[i].params);
-    if (sent && !l->store->beside) {
-        step_add(l, STEP_SETUP);
-        sent = send_lane_call(l, "take_over");
-    }
-    if (sent && send_sync(l))
+    if (sent && send_take_over(l) && send_sync(l))
         lane_write(l);
     else
         lane_lost(l, "cannot send");
@@ -453,6 +475,7 @@ static void lane_setup(struct pg_lane *l)
 static void lane_ready(struct pg_lane *l)
 {
     l->state = LANE_READY;
+    l->taken = true;
     l->backoff_ms = BACKOFF_MIN_MS;
     if (l->flight != NULL)
         flight_start(l);
@@ -616,7 +639,9 @@ static void lane_pump(struct pg_lane *l)
 static void lane_tick(struct pg_lane *l, uint64_t now)
 {
     bool late = now >= l->deadline_ms;
-    if (l->state == LANE_DOWN && now >= l->retry_ms && !l->store->fenced)
+    if (l->state == LANE_DOWN && l->store->fenced)
+        lane_refuse(l);
+    else if (l->state == LANE_DOWN && now >= l->retry_ms)
         lane_connect(l);
     else if ((l->state == LANE_CONNECTING || l->state == LANE_SETTING_UP) &&
              late)
@@ -686,7 +711,7 @@ static void flush(void *ctx)
         lane_tick(l, clock_mono_ms());
         lane_send(l);
         if (l->state != LANE_READY || s->fenced)
-            queue_refuse(l);
+            lane_refuse(l);
     }
 }
 
@@ -712,7 +737,7 @@ static void wait(void *ctx)
     uint64_t until = now + WAIT_MS;
     for (size_t i = 0; i < LANE_COUNT; i++) {
         const struct pg_lane *l = &s->lanes[i];
-        if (l->state == LANE_DOWN && l->retry_ms < until)
+        if (l->state == LANE_DOWN && !s->fenced && l->retry_ms < until)
             until = l->retry_ms;
     }
     if (s->done == NULL)
@@ -740,7 +765,6 @@ const struct store_pg_needs *store_pg_needs(const struct store_pg *s)
 static void lane_init(struct store_pg *s, unsigned number)
 {
     struct pg_lane *l = &s->lanes[number];
-    struct random random = entropy_system();
     l->store = s;
     l->number = number;
     l->queue_end = &l->queue;
@@ -748,7 +772,7 @@ static void lane_init(struct store_pg *s, unsigned number)
     l->watched_fd = -1;
     l->backoff_ms = BACKOFF_MIN_MS;
     l->week = NO_WEEK;
-    random_fill(&random, l->owner, sizeof l->owner);
+    memcpy(l->owner, s->lanes[0].owner, OWNER_SIZE / 2);
     if (number < CHANNEL_LANES)
         l->walks[0].shard = (uint64_t)number * SHARDS / CHANNEL_LANES;
 }
@@ -784,6 +808,7 @@ static enum err open_all(struct store_pg *s,
     s->beside = config->beside;
     s->quotas = store_quotas_of(&config->quotas);
     s->done_end = &s->done;
+    owner_fill(s->lanes[0].owner);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         lane_init(s, i);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);

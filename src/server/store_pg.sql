@@ -34,7 +34,8 @@ AS $$ SELECT get_byte(sha256(name), 31) $$;
 
 -- Who may write to a range of shards. A writer that is taken for dead may be
 -- alive, and may have sent what the server has not read yet: each of its
--- transactions begins with fence(), and fails once another has taken over.
+-- transactions begins with fence(), and fails once another has taken over. An
+-- owner is one connection: of its bytes, the first 16 are the server's.
 CREATE TABLE writer (
     first_shard integer NOT NULL PRIMARY KEY,
     owner bytea NOT NULL
@@ -51,11 +52,19 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION take_over(p_first bigint, p_owner bytea) RETURNS SETOF answer
-LANGUAGE plpgsql AS $$
+-- A server takes over from any other when it starts; `p_again`: from its own
+-- last connection only.
+CREATE FUNCTION take_over(p_first bigint, p_owner bytea, p_again boolean)
+RETURNS SETOF answer LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO writer VALUES (p_first, p_owner)
-        ON CONFLICT (first_shard) DO UPDATE SET owner = excluded.owner;
+    INSERT INTO writer AS w VALUES (p_first, p_owner)
+        ON CONFLICT (first_shard) DO UPDATE SET owner = excluded.owner
+        WHERE NOT p_again
+            OR substring(w.owner FOR 16) = substring(p_owner FOR 16);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'another server writes to this database'
+            USING ERRCODE = 'SO001';
+    END IF;
 END $$;
 
 -- ---- Channels: DESIGN.md section 5, rules 1 to 5 ----

@@ -15,7 +15,7 @@
 #define FLIGHT_OPS     256U       /* of one group */
 #define FLIGHT_BYTES   (8U << 20) /* and of their messages, about */
 #define STEPS_MAX      (3 * FLIGHT_OPS + 8U)
-#define OWNER_SIZE     16U
+#define OWNER_SIZE     32U /* of a connection: half of it is its server's */
 #define PARAMS_MAX     16U
 #define LISTS_MAX      7U
 #define STORE_PG_PATH  512U
@@ -74,6 +74,7 @@ struct pg_lane {
     int watched_fd;
     uint32_t watched;
     uint8_t owner[OWNER_SIZE];
+    bool taken; /* over: it was ours before */
 
     struct store_op *queue, **queue_end;
     struct store_op *flight, **flight_end; /* sent, in order */

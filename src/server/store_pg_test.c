@@ -283,6 +283,12 @@ static void appends_in_one_call_are_answered_each_for_itself(void)
     CHECK_UINT(fixture_check(&f), OK);
 }
 
+static bool is_fenced(struct fixture *f)
+{
+    const char *why = f->store.problem(f->store.ctx)->detail;
+    return strstr(why, "another server") != NULL;
+}
+
 static void another_server_fences_the_first(void)
 {
     CLEANUP(fixture_clear) struct fixture f;
@@ -295,11 +301,72 @@ static void another_server_fences_the_first(void)
     CHECK_UINT(store_pg_open(&config, NULL, &second), OK);
     CHECK_UINT(fixture_create(&f, 1, 2, 1), STATUS_BUSY);
     CHECK_UINT(fixture_create(&f, 1, 2, 1), STATUS_BUSY);
-    CHECK(strstr(f.store.problem(f.store.ctx)->detail, "another server") !=
-          NULL);
+    CHECK(is_fenced(&f));
     char count[TEXT];
     ask("SELECT count(*) FROM sotto.channel", count);
     CHECK_UINT(strtoull(count, NULL, 10), 1);
+}
+
+static void cut_connections(void)
+{
+    char out[TEXT];
+    ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
+        out);
+}
+
+/* Until the lanes are there again, if they may. */
+static enum status create_patiently(struct fixture *f, uint8_t channel)
+{
+    enum status status = STATUS_BUSY;
+    for (unsigned i = 0; i < 50 && status == STATUS_BUSY && !is_fenced(f);
+         i++) {
+        status = fixture_create(f, 1, channel, 1);
+        f->store.wait(f->store.ctx);
+    }
+    return status;
+}
+
+/* What a connection has sent may be read after the next has taken over. */
+static void connection_fences_the_one_before_it(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    char owner[TEXT], text[2 * TEXT], out[TEXT];
+    fixture_init(&f);
+    CHECK(start(&f));
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    ask("SELECT owner FROM sotto.writer ORDER BY first_shard", owner);
+    (void)snprintf(
+        text, sizeof text,
+        "SET search_path = sotto; SELECT count(*) FROM fence(0, '%s')", owner);
+    ask(text, out);
+    CHECK(strcmp(out, "0") == 0); /* nothing is said against it */
+    cut_connections();
+    CHECK_UINT(create_patiently(&f, 2), STATUS_OK);
+    ask(text, out);
+    CHECK(strstr(out, "another server") != NULL);
+}
+
+static void fenced_server_takes_nothing_back(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    CLEANUP(store_pg_close) struct store_pg *second = NULL;
+    const struct store_pg_config config = {.conninfo = conninfo(),
+                                           .existing = true};
+    char before[TEXT], after[TEXT];
+    static const char owners[] =
+        "SELECT string_agg(owner::text, ' ' ORDER BY first_shard)"
+        " FROM sotto.writer";
+    fixture_init(&f);
+    CHECK(start(&f));
+    CHECK_UINT(store_pg_open(&config, NULL, &second), OK);
+    ask(owners, before);
+    cut_connections();
+    CHECK_UINT(create_patiently(&f, 1), STATUS_BUSY);
+    ask(owners, after);
+    CHECK(strcmp(before, after) == 0);
+    CHECK(is_fenced(&f));
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_BUSY);
 }
 
 /* --- what goes --- */
@@ -490,6 +557,8 @@ static const struct test tests[] = {
     TEST(failed_operation_takes_no_other_of_its_group_with_it),
     TEST(appends_in_one_call_are_answered_each_for_itself),
     TEST(another_server_fences_the_first),
+    TEST(connection_fences_the_one_before_it),
+    TEST(fenced_server_takes_nothing_back),
     TEST(weeks_that_are_over_are_dropped_whole),
     TEST(dropped_entries_leave_their_channels_books),
     TEST(restarts_lose_and_double_nothing),
