@@ -68,6 +68,7 @@ static void config_complete(struct core_config *c)
     c->pending_bytes =
         c->pending_bytes != 0 ? c->pending_bytes : (size_t)64 * MIB;
     c->connections_max = c->connections_max != 0 ? c->connections_max : MIB;
+    c->attached_max = c->attached_max != 0 ? c->attached_max : (size_t)2 * MIB;
     c->output_max = c->output_max != 0 ? c->output_max : (size_t)64 * MIB;
     l->subscription_appends = or_default(l->subscription_appends, 6000);
     l->subscription_commits = or_default(l->subscription_commits, 120);

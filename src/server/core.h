@@ -55,6 +55,7 @@ struct core_config {
     uint32_t conn_pending_max;   /* of one connection [64] */
     size_t output_max;           /* bytes queued for core_take [64 MiB] */
     size_t connections_max;      /* [1 Mi] */
+    size_t attached_max;         /* channels, of all connections [2 Mi] */
     struct core_limits limits;   /* [see core_config.c] */
 };
 

@@ -228,7 +228,60 @@ static void blobs_cannot_be_hoarded(void)
     CHECK_UINT(put_blob(&f, STRANGER, 4, 8), STATUS_LIMIT);
 }
 
+/* Who is attached to most makes room, and the others hear of their entries. */
+static void attachments_cannot_be_hoarded(void)
+{
+    enum {
+        GREEDY = 1, /* connections */
+        POLITE = 2,
+        MAX = 8
+    };
+    CLEANUP(fixture_clear) struct fixture f;
+    uint64_t seq = 0;
+    fixture_init(&f);
+    f.core_config.attached_max = MAX;
+    CHECK_UINT(fixture_start(&f), OK);
+    CHECK_UINT(fixture_connect(&f, GREEDY, LANE_ANONYMOUS), OK);
+    CHECK_UINT(fixture_connect(&f, POLITE, LANE_ANONYMOUS), OK);
+    for (uint8_t i = 1; i <= MAX; i++)
+        CHECK_UINT(fixture_create(&f, GREEDY, i, 1), STATUS_OK);
+    CHECK_UINT(attach(&f, POLITE, 1), STATUS_OK);
+    CHECK_UINT(attach(&f, POLITE, 2), STATUS_OK);
+    for (uint8_t i = 1; i <= MAX - 2; i++)
+        CHECK_UINT(attach(&f, GREEDY, i), STATUS_OK);
+    CHECK_UINT(attach(&f, POLITE, 1), STATUS_OK); /* is there already */
+    CHECK(!fixture_closed(&f, GREEDY));
+    CHECK_UINT(attach(&f, POLITE, 3), STATUS_OK);
+    CHECK(fixture_closed(&f, GREEDY));
+    CHECK(!fixture_closed(&f, POLITE));
+    for (uint8_t i = 1; i <= 3; i++)
+        CHECK_UINT(fixture_append(&f, fixture_from(POLITE, i, 1), 0, i, &seq),
+                   STATUS_OK);
+    CHECK_UINT(fixture_events(&f, POLITE, EVENT_ENTRY), 3);
+    CHECK_UINT(fixture_events(&f, GREEDY, EVENT_ENTRY), 0);
+}
+
+/* Its own attachment may be the one that is too much. */
+static void who_is_attached_to_everything_is_cut_off(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    fixture_init(&f);
+    f.core_config.attached_max = 4;
+    CHECK_UINT(fixture_start(&f), OK);
+    CHECK_UINT(fixture_connect(&f, 1, LANE_ANONYMOUS), OK);
+    for (uint8_t i = 1; i <= 5; i++)
+        CHECK_UINT(fixture_create(&f, 1, i, 1), STATUS_OK);
+    for (uint8_t i = 1; i <= 4; i++)
+        CHECK_UINT(attach(&f, 1, i), STATUS_OK);
+    CHECK_UINT(attach(&f, 1, 5), STATUS_COUNT_); /* no answer */
+    CHECK(fixture_closed(&f, 1));
+    CHECK_UINT(fixture_connect(&f, 2, LANE_ANONYMOUS), OK);
+    CHECK_UINT(attach(&f, 2, 5), STATUS_OK);
+}
+
 static const struct test tests[] = {
+    TEST(attachments_cannot_be_hoarded),
+    TEST(who_is_attached_to_everything_is_cut_off),
     TEST(strangers_cannot_drain_key_packages),
     TEST(strangers_cannot_flood_an_inbox),
     TEST(commits_come_at_a_bounded_rate),

@@ -3,6 +3,7 @@
 #include "server/core_impl.h"
 
 #include "base/mem.h"
+#include "base/share.h"
 #include "crypto/hash.h"
 #include "proto/derive.h"
 
@@ -50,18 +51,31 @@ static void topic_release(struct core *c, struct topic *topic)
     mem_free(topic, sizeof *topic);
 }
 
-/* Takes it out of both lists and frees it; its topic stays. */
-static void attachment_free(struct attachment *a)
+static void link_in(struct attachment *a)
 {
-    struct attachment **at = &a->topic->attachments;
-    while (*at != a)
-        at = &(*at)->topic_next;
-    *at = a->topic_next;
-    at = &a->conn->attachments;
-    while (*at != a)
-        at = &(*at)->conn_next;
-    *at = a->conn_next;
+    a->conn_from = &a->conn->attachments;
+    a->conn_next = *a->conn_from;
+    if (a->conn_next != NULL)
+        a->conn_next->conn_from = &a->conn_next;
+    *a->conn_from = a;
+    a->topic_from = &a->topic->attachments;
+    a->topic_next = *a->topic_from;
+    if (a->topic_next != NULL)
+        a->topic_next->topic_from = &a->topic_next;
+    *a->topic_from = a;
+}
+
+/* Takes it out of both lists and frees it; its topic stays. */
+static void attachment_free(struct core *c, struct attachment *a)
+{
+    *a->topic_from = a->topic_next;
+    if (a->topic_next != NULL)
+        a->topic_next->topic_from = a->topic_from;
+    *a->conn_from = a->conn_next;
+    if (a->conn_next != NULL)
+        a->conn_next->conn_from = a->conn_from;
     a->conn->attached--;
+    c->attached--;
     mem_free(a, sizeof *a);
 }
 
@@ -69,20 +83,41 @@ void attachments_drop(struct core *c, struct conn *conn)
 {
     while (conn->attachments != NULL) {
         struct topic *topic = conn->attachments->topic;
-        attachment_free(conn->attachments);
+        attachment_free(c, conn->attachments);
         topic_release(c, topic);
     }
 }
 
+/* A topic may have very many, a connection not. */
 static struct attachment *attachment_find(const struct topic *topic,
                                           const struct conn *conn,
                                           struct bytes sub)
 {
-    struct attachment *a = topic != NULL ? topic->attachments : NULL;
+    struct attachment *a = topic != NULL ? conn->attachments : NULL;
     while (a != NULL &&
-           (a->conn != conn || !bytes_equal(BYTES_ARRAY(a->sub), sub)))
-        a = a->topic_next;
+           (a->topic != topic || !bytes_equal(BYTES_ARRAY(a->sub), sub)))
+        a = a->conn_next;
     return a;
+}
+
+static struct conn *next_conn(const struct core *c, struct conn *last)
+{
+    struct map_node *n =
+        map_each(&c->conns, last != NULL ? &last->by_number : NULL);
+    return n != NULL ? MAP_OBJECT(n, struct conn, by_number) : NULL;
+}
+
+/* When there are too many, those who have most are cut off, until half is free:
+ * who has few keeps them. */
+static void make_room(struct core *c)
+{
+    struct share share = {{0}};
+    for (struct conn *k = next_conn(c, NULL); k != NULL; k = next_conn(c, k))
+        share_add(&share, k->attached);
+    unsigned limit = share_limit(&share, c->config.attached_max / 2);
+    for (struct conn *k = next_conn(c, NULL); k != NULL; k = next_conn(c, k))
+        if (share_level(k->attached) >= limit)
+            conn_drop(c, k);
 }
 
 static enum err attachment_add(struct core *c, struct conn *conn,
@@ -90,6 +125,10 @@ static enum err attachment_add(struct core *c, struct conn *conn,
                                struct bytes cap_hash)
 {
     struct topic *topic = NULL;
+    if (c->attached >= c->config.attached_max)
+        make_room(c);
+    if (conn->closing)
+        return ERR_LIMIT;
     TRY(topic_get(c, access->channel, &topic));
     struct attachment *a = mem_alloc(sizeof *a);
     if (a == NULL) {
@@ -99,12 +138,10 @@ static enum err attachment_add(struct core *c, struct conn *conn,
     memcpy(a->sub, access->sub.data, ID_SIZE);
     memcpy(a->cap_hash, cap_hash.data, CAP_SIZE);
     a->conn = conn;
-    a->conn_next = conn->attachments;
-    conn->attachments = a;
-    conn->attached++;
     a->topic = topic;
-    a->topic_next = topic->attachments;
-    topic->attachments = a;
+    link_in(a);
+    conn->attached++;
+    c->attached++;
     return OK;
 }
 
@@ -336,19 +373,35 @@ bool serve_append(struct core *c, struct task *t)
     return task_refuse(t, STATUS_OK, 0);
 }
 
+/* Ids in rising order (proto/entry.h). */
+static bool lists_id(struct bytes ids, struct bytes id)
+{
+    size_t low = 0;
+    size_t high = ids.len / ID_SIZE;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = bytes_compare(
+            (struct bytes){ids.data + middle * ID_SIZE, ID_SIZE}, id);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
 /* Rule 2: an ended subscription has got the commit that ended it, and gets no
  * more. */
 static void drop_ended(struct core *c, struct topic *topic, struct bytes ends)
 {
-    struct reader r = reader_of(ends);
-    while (reader_more(&r)) {
-        struct bytes sub = reader_raw(&r, ID_SIZE);
-        struct attachment *next = NULL;
-        for (struct attachment *a = topic->attachments; a != NULL; a = next) {
-            next = a->topic_next;
-            if (bytes_equal(BYTES_ARRAY(a->sub), sub))
-                attachment_free(a);
-        }
+    struct attachment *next = NULL;
+    for (struct attachment *a = topic->attachments; a != NULL && ends.len > 0;
+         a = next) {
+        next = a->topic_next;
+        if (lists_id(ends, BYTES_ARRAY(a->sub)))
+            attachment_free(c, a);
     }
     topic_release(c, topic);
 }

@@ -51,9 +51,9 @@ struct topic {
 
 struct attachment {
     struct conn *conn;
-    struct attachment *conn_next;
+    struct attachment *conn_next, **conn_from; /* what points to it */
     struct topic *topic;
-    struct attachment *topic_next;
+    struct attachment *topic_next, **topic_from;
     uint8_t sub[ID_SIZE];
     uint8_t cap_hash[CAP_SIZE];
     bool pulls; /* was told to; until it attaches again */
@@ -100,6 +100,7 @@ struct core {
     struct map conns;
     struct map devices;
     struct map topics;
+    size_t attached; /* of all connections */
     struct task *tasks;
     size_t task_count;
     size_t task_bytes;  /* of their messages */

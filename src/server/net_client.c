@@ -13,6 +13,7 @@
 #include "server/net_impl.h"
 
 #include "base/mem.h"
+#include "base/share.h"
 #include "proto/message.h"
 #include "sys/log.h"
 #include "sys/net.h"
@@ -133,14 +134,6 @@ static size_t queue_of(const struct client *c)
     return stream_queued(c->stream);
 }
 
-static unsigned level_of(size_t size)
-{
-    unsigned bits = 0;
-    for (; size > 0; size >>= 1)
-        bits++;
-    return bits;
-}
-
 /* When clients have taken more than `max` of what all share, those who have
  * most of it go, until half is free: who has little keeps it, and this is not
  * to be done again soon. Returns whether `c` is still there. */
@@ -149,18 +142,13 @@ static bool make_room(struct client *c, size_t max,
 {
     struct net *n = c->net;
     uint32_t number = c->number;
-    size_t sums[8 * sizeof(size_t) + 1] = {0}; /* by level */
-    size_t left = 0;
-    unsigned level = (unsigned)(sizeof sums / sizeof sums[0]);
-    for (size_t i = 0; i < n->config.clients_max; i++) {
-        size_t size = n->clients[i] != NULL ? taken(n->clients[i]) : 0;
-        sums[level_of(size)] += size;
-        left += size;
-    }
-    while (left > max / 2)
-        left -= sums[--level];
+    struct share share = {{0}};
     for (size_t i = 0; i < n->config.clients_max; i++)
-        if (n->clients[i] != NULL && level_of(taken(n->clients[i])) >= level)
+        if (n->clients[i] != NULL)
+            share_add(&share, taken(n->clients[i]));
+    unsigned limit = share_limit(&share, max / 2);
+    for (size_t i = 0; i < n->config.clients_max; i++)
+        if (n->clients[i] != NULL && share_level(taken(n->clients[i])) >= limit)
             drop(n->clients[i], "makes-room");
     return n->clients[number] != NULL;
 }
