@@ -33,7 +33,7 @@ static const struct handler handlers[] = {
     {METHOD_INBOX_APPEND, serve_inbox_append, done_inbox_append},
     {METHOD_CHANNEL_CREATE, serve_channel_create, NULL},
     {METHOD_ATTACH, serve_attach, done_attach},
-    {METHOD_READ, serve_access, NULL},
+    {METHOD_READ, serve_read, NULL},
     {METHOD_APPEND, serve_append, done_append},
     {METHOD_ACK, serve_access, NULL},
     {METHOD_REOPEN, serve_access, NULL},
@@ -78,6 +78,8 @@ static void config_complete(struct core_config *c)
     l->channel_bytes = or_default(l->channel_bytes, 512 * MIB);
     l->remote_requests = or_default(l->remote_requests, 120000);
     l->remote_bytes = or_default(l->remote_bytes, 1024 * MIB);
+    l->subscription_reads = or_default(l->subscription_reads, 256 * MIB);
+    l->remote_reads = or_default(l->remote_reads, 1024 * MIB);
     l->remote_stranger_tasks = or_default(l->remote_stranger_tasks, 120);
 }
 
@@ -482,6 +484,8 @@ static void complete(struct core *c, struct task *t)
         t->op.answer.detail = c->config.busy_retry_ms;
     if (t->outcome != NULL)
         *t->outcome = t->op.answer.status;
+    if (t->charged > 0)
+        settle_read(c, t);
     bool ok = t->op.answer.status == STATUS_OK;
     if (ok && t->handler != NULL && t->handler->done != NULL &&
         !t->handler->done(c, t))

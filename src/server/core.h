@@ -40,6 +40,9 @@ struct core_limits {
     uint32_t channel_bytes;
     uint32_t remote_requests;       /* of one address prefix, all kinds */
     uint32_t remote_bytes;          /* that one prefix wants to be stored */
+    uint32_t subscription_reads;    /* bytes that one reads; a read that is
+                                       under way counts ENTRY_MAX */
+    uint32_t remote_reads;          /* the same of one prefix */
     uint32_t remote_stranger_tasks; /* proof-of-work requests of one prefix */
 };
 

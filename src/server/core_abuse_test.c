@@ -228,6 +228,55 @@ static void blobs_cannot_be_hoarded(void)
     CHECK_UINT(put_blob(&f, STRANGER, 4, 8), STATUS_LIMIT);
 }
 
+/* So many reads are under way for a subscription, and so many bytes in a
+ * minute. */
+static void reads_are_bounded(void)
+{
+    enum {
+        UNDER_WAY = 256 / 16, /* the most that an entry has, in MiB */
+        MORE = 4
+    };
+    CLEANUP(fixture_clear) struct fixture f;
+    const struct request read = {
+        .method = METHOD_READ,
+        .read = {.access = fixture_access(1, 1), .max_bytes = 1000}};
+    uint64_t seq = 0;
+    uint32_t id = 0;
+    fixture_init(&f);
+    CHECK_UINT(fixture_start(&f), OK);
+    CHECK_UINT(fixture_connect(&f, 1, LANE_ANONYMOUS), OK);
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 1, &seq),
+               STATUS_OK);
+    for (unsigned i = 0; i < UNDER_WAY; i++)
+        CHECK_UINT(fixture_send(&f, 1, &read, &id), OK);
+    CHECK_UINT(fixture_status(&f, 1, &read), STATUS_BUSY);
+    for (unsigned i = 0; i < UNDER_WAY + MORE; i++)
+        CHECK_UINT(fixture_status(&f, 1, &read), STATUS_OK);
+    CHECK_UINT(core_stats(f.core).refused, 1);
+}
+
+static void bytes_that_are_read_are_bounded(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    const struct request read = {
+        .method = METHOD_READ,
+        .read = {.access = fixture_access(1, 1), .max_bytes = 1000}};
+    uint64_t seq = 0;
+    fixture_init(&f);
+    f.core_config.limits.remote_reads = ENTRY_MAX;
+    CHECK_UINT(fixture_start(&f), OK);
+    CHECK_UINT(fixture_connect(&f, 1, LANE_ANONYMOUS), OK);
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    CHECK_UINT(fixture_status(&f, 1, &read), STATUS_OK); /* of nothing */
+    CHECK_UINT(fixture_append(&f, fixture_from(1, 1, 1), 0, 1, &seq),
+               STATUS_OK);
+    CHECK_UINT(fixture_status(&f, 1, &read), STATUS_OK);
+    CHECK_UINT(fixture_status(&f, 1, &read), STATUS_BUSY);
+    f.now += MINUTE_MS;
+    CHECK_UINT(fixture_status(&f, 1, &read), STATUS_OK);
+}
+
 /* Who is attached to most makes room, and the others hear of their entries. */
 static void attachments_cannot_be_hoarded(void)
 {
@@ -280,6 +329,8 @@ static void who_is_attached_to_everything_is_cut_off(void)
 }
 
 static const struct test tests[] = {
+    TEST(reads_are_bounded),
+    TEST(bytes_that_are_read_are_bounded),
     TEST(attachments_cannot_be_hoarded),
     TEST(who_is_attached_to_everything_is_cut_off),
     TEST(strangers_cannot_drain_key_packages),

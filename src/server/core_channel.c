@@ -242,6 +242,40 @@ static bool over(struct core *c, struct task *t)
     return task_refuse(t, STATUS_BUSY, MINUTE_MS - c->now_ms % MINUTE_MS);
 }
 
+/* Nobody knows what a read will bring: it is charged for the most. So that also
+ * bounds how many are under way, and who is over it need not wait long. */
+bool serve_read(struct core *c, struct task *t)
+{
+    const struct core_limits *max = &c->config.limits;
+    if (!serve_access(c, t))
+        return false;
+    meters_of(c, t);
+    t->minute = c->now_ms / MINUTE_MS;
+    bool ok = limits_spend(c->limits, LIMIT_SUB_READS, t->sub_meter, t->minute,
+                           ENTRY_MAX, max->subscription_reads);
+    if (ok && !limits_spend(c->limits, LIMIT_REMOTE_READS, t->conn->remote,
+                            t->minute, ENTRY_MAX, max->remote_reads)) {
+        limits_refund(c->limits, LIMIT_SUB_READS, t->sub_meter, t->minute,
+                      ENTRY_MAX);
+        ok = false;
+    }
+    if (!ok) {
+        c->stats.refused++;
+        return task_refuse(t, STATUS_BUSY, c->config.busy_retry_ms);
+    }
+    t->charged = ENTRY_MAX;
+    return true;
+}
+
+void settle_read(struct core *c, const struct task *t)
+{
+    uint64_t used = t->op.data.len;
+    uint64_t unused = used < t->charged ? t->charged - used : 0;
+    limits_refund(c->limits, LIMIT_SUB_READS, t->sub_meter, t->minute, unused);
+    limits_refund(c->limits, LIMIT_REMOTE_READS, t->conn->remote, t->minute,
+                  unused);
+}
+
 /* What the subscription does counts at once; what the channel takes counts when
  * it was taken, and is only looked at here. */
 static bool within_limits(struct core *c, struct task *t, size_t bytes,

@@ -907,6 +907,7 @@ static void the_answers_of_a_flush_are_bounded(void)
     uint32_t id = 0;
     fixture_init(&f);
     f.core_config.output_max = pg ? OUTPUT_MAX : SIZE_MAX;
+    f.core_config.limits.subscription_reads = UINT32_MAX;
     CHECK_UINT(fixture_start(&f), OK);
     CHECK_UINT(fixture_connect(&f, 1, LANE_ANONYMOUS), OK);
     CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);

@@ -75,6 +75,8 @@ struct task {
     uint8_t *outcome; /* where to put the status, or NULL */
     uint64_t sub_meter;
     uint64_t channel_meter;
+    uint64_t charged; /* for a read, in `minute` */
+    uint64_t minute;
 };
 
 /* A message for some connections. */
@@ -144,6 +146,9 @@ bool serve_channel_create(struct core *c, struct task *t);
 bool serve_attach(struct core *c, struct task *t);
 bool done_attach(struct core *c, struct task *t);
 bool serve_access(struct core *c, struct task *t);
+bool serve_read(struct core *c, struct task *t);
+/* Gives back what a read was charged and did not bring. */
+void settle_read(struct core *c, const struct task *t);
 bool serve_append(struct core *c, struct task *t);
 bool done_append(struct core *c, struct task *t);
 bool serve_blob_put(struct core *c, struct task *t);

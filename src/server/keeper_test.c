@@ -125,7 +125,9 @@ static enum err world_start(struct world *w, size_t connections_max)
         .random = &w->random,
         .store = &w->store,
         .server_key = &w->key,
-        .config = {.connections_max = connections_max, .pow_bits = 1}};
+        .config = {.connections_max = connections_max,
+                   .pow_bits = 1,
+                   .limits = {.subscription_reads = UINT32_MAX}}};
     TRY(core_create(&parts, &w->core));
     TRY(keeper_create(w->loop, w->core, w->store, &w->keeper));
     return add_net(w, 0);

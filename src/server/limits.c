@@ -75,3 +75,10 @@ bool limits_spend(struct limits *l, enum limit_kind kind, uint64_t key,
     m->used += amount;
     return true;
 }
+
+void limits_refund(struct limits *l, enum limit_kind kind, uint64_t key,
+                   uint64_t minute, uint64_t amount)
+{
+    struct meter *m = meter_of(l, meter_key(kind, key), minute);
+    m->used -= amount < m->used ? amount : m->used;
+}

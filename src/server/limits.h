@@ -20,6 +20,8 @@ enum limit_kind {
     LIMIT_REMOTE_REQUESTS,
     LIMIT_REMOTE_WORK,
     LIMIT_REMOTE_BYTES,
+    LIMIT_SUB_READS,
+    LIMIT_REMOTE_READS,
 };
 
 struct limits;
@@ -28,10 +30,14 @@ MUST_USE enum err limits_create(const struct random *random,
                                 struct limits **out);
 void limits_free(struct limits **l);
 
-/* Stands for what `id` names, in calls of the next two. */
+/* Stands for what `id` names, in the calls below. */
 uint64_t limits_key(const struct limits *l, struct bytes id);
 
 /* Says whether `amount` more is within `max` in this minute (a number that the
  * caller counts), and if so counts it. */
 bool limits_spend(struct limits *l, enum limit_kind kind, uint64_t key,
                   uint64_t minute, uint64_t amount, uint64_t max);
+
+/* Gives back what was spent in this minute and not needed. */
+void limits_refund(struct limits *l, enum limit_kind kind, uint64_t key,
+                   uint64_t minute, uint64_t amount);

@@ -27,6 +27,8 @@ static const struct core_limits no_limits = {
     .channel_bytes = UINT32_MAX,
     .remote_requests = UINT32_MAX,
     .remote_bytes = UINT32_MAX,
+    .subscription_reads = UINT32_MAX,
+    .remote_reads = UINT32_MAX,
     .remote_stranger_tasks = UINT32_MAX,
 };
 

@@ -32,12 +32,12 @@ DAY_S = 86400
 STORE = os.environ.get("SOTTO_TEST_STORE")  # of scripts/with-postgres
 
 
-def body_of(text):
+def body_of(text, size=BODY):
     """An MLS private message, as far as the server looks (docs/protocol.md)."""
     head = (struct.pack(">HH", 1, 2) + peer.vec(b"group") +
             struct.pack(">QB", 1, APPLICATION) + peer.vec(b"") +
             peer.vec(b"sender data"))
-    return head + peer.vec(text.ljust(BODY, b"."))
+    return head + long_vec(text.ljust(size, b"."))
 
 
 class Gone(Exception):
@@ -83,13 +83,20 @@ class Connection:
         content, self.wire = self.wire[9:4 + length], self.wire[4 + length:]
         return kind, number, content
 
-    def request(self, message):
-        """The whole answer, with its method and status."""
-        self.number += 1
+    def send(self, messages):
+        """Requests all at once."""
+        frames = b""
+        for message in messages:
+            self.number += 1
+            frames += peer.frames(1, self.number, message)
         try:
-            self.sock.sendall(peer.frames(1, self.number, message))
+            self.sock.sendall(frames)
         except OSError as e:
             raise Gone from e
+
+    def request(self, message):
+        """The whole answer, with its method and status."""
+        self.send([message])
         parts = b""
         while True:
             kind, number, content = self.frame()
@@ -113,19 +120,22 @@ class Channel:
         return c.request(struct.pack(">H", CHANNEL_CREATE) + self.id +
                          self.sub + hashlib.sha256(self.cap).digest() + work)
 
-    def append(self, c, writer, number):
+    def append(self, c, writer, number, size=BODY):
         key = hashlib.sha256(b"%d %d" % (writer, number)).digest()[:16]
         return c.request(struct.pack(">H", APPEND) + self.access +
                          struct.pack(">QB", 0, APPLICATION) + key +
-                         long_vec(body_of(b"%d %d;" % (writer, number))))
+                         long_vec(body_of(b"%d %d;" % (writer, number), size)))
 
     def attach(self, c):
         return c.request(struct.pack(">H", ATTACH) + self.access)
 
+    def reading(self, after):
+        return (struct.pack(">H", READ) + self.access +
+                struct.pack(">QI", after, 1 << 20))
+
     def read(self, c, after):
         """Entries as pairs of sequence number and text."""
-        answer = c.request(struct.pack(">H", READ) + self.access +
-                           struct.pack(">QI", after, 1 << 20))
+        answer = c.request(self.reading(after))
         if answer[2] != OK:
             raise Gone
         data, at = open_vec(answer, 3 + 16)

@@ -43,6 +43,9 @@ JUMPS = (-14, 15)  # days ahead, less than the retention apart
 SILENT = 10000
 RECONNECT = 5000
 CROWD = 24  # who append at full rate
+EATERS = 8  # who ask for an entry of ENTRY bytes ASKED times
+ASKED = 64
+ENTRY = 15 << 20
 RATIO_MAX = 3.0
 TRIES = 3  # of what is measured beside others' work
 MEMORY_MAX = 512 << 20
@@ -242,6 +245,36 @@ def silent_crowd(server, writers, period):
             s.close()
 
 
+def hungry(build, seconds):
+    """Clients who ask for very much at once, and read none of it."""
+    server = load.Server(build)
+    writers = load.begin(server, 8, 1)
+    c = load.Connection(server.port)
+    channel = load.Channel()
+    assert channel.create(c)[2] == load.OK
+    assert channel.append(c, 0, 0, ENTRY)[2] == load.OK
+    eaters = [load.Connection(server.port) for _ in range(EATERS)]
+    for e in eaters:
+        e.send([channel.reading(0)] * ASKED)
+    before = [len(w.acknowledged) for w in writers]
+    end = time.monotonic() + max(5.0, seconds / 6)
+    highest = 0
+    while time.monotonic() < end:
+        highest = max(highest, server.memory())
+        time.sleep(0.05)
+    more = [len(w.acknowledged) - n for w, n in zip(writers, before)]
+    figure("memory_with_hungry_readers", highest / (1 << 20), "MiB")
+    figure("appends_with_hungry_readers",
+           sum(more) / max(5.0, seconds / 6), "1/s")
+    yield highest < MEMORY_MAX and min(more) > 0, \
+        f"{EATERS * ASKED} requests for {ENTRY >> 20} MiB each take nothing " \
+        "from others"
+    load.stop(writers)
+    yield none_of(load.check(server, writers)), \
+        "and all is there once and in order"
+    yield server.end() == 0, "and it ends in good order"
+
+
 def again(server):
     try:
         return load.Connection(server.port)
@@ -308,7 +341,8 @@ def greedy(build, seconds):
     yield server.end() == 0, "and it ends in good order"
 
 
-SCENARIOS = {f.__name__: f for f in (soak, calendar, strangers, greedy)}
+SCENARIOS = {f.__name__: f
+             for f in (soak, calendar, strangers, greedy, hungry)}
 
 
 def main():
