@@ -692,6 +692,7 @@ static void collect(struct store_pg *s, struct store_op *op)
     collect_add(&s->lanes[LANE_ACCOUNTS], 1, PG_COLLECT_INBOXES);
     collect_add(&s->lanes[LANE_BLOBS], 0, PG_COLLECT_BLOBS);
     collect_add(&s->lanes[LANE_BLOBS], 1, PG_DROP_WEEKS);
+    collect_add(&s->lanes[LANE_BLOBS], 2, PG_MEASURE);
 }
 
 static void submit(void *ctx, struct store_op *op)
@@ -729,6 +730,12 @@ static const struct problem *problem(void *ctx)
     return &s->problem;
 }
 
+static uint64_t size(void *ctx)
+{
+    const struct store_pg *s = ctx;
+    return s->bytes;
+}
+
 /* Sleeps until something happens, or a lane is to be connected again. */
 static void wait(void *ctx)
 {
@@ -751,6 +758,7 @@ struct store store_pg_store(struct store_pg *s)
                           .flush = flush,
                           .poll = poll,
                           .problem = problem,
+                          .size = size,
                           .fd = s->epoll,
                           .wait = wait};
 }

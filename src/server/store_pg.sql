@@ -617,6 +617,17 @@ BEGIN
     DELETE FROM week WHERE week = w;
 END $$;
 
+-- About how many bytes are stored, with indices.
+CREATE FUNCTION store_size() RETURNS SETOF answer LANGUAGE plpgsql AS $$
+DECLARE
+    n bigint;
+BEGIN
+    SELECT sum(pg_total_relation_size(oid)) INTO n FROM pg_class
+        WHERE relkind = 'r' AND relnamespace = (SELECT relnamespace
+            FROM pg_class WHERE oid = 'channel'::regclass);
+    RETURN NEXT (0, n, 0, 0, 0, NULL)::answer;
+END $$;
+
 -- ---- Accounts ----
 --
 -- A key package is handed out once: its row stays, without the package, as long

@@ -30,6 +30,7 @@ enum {
     PG_COLLECT_INBOXES,
     PG_COLLECT_BLOBS,
     PG_DROP_WEEKS,
+    PG_MEASURE,
 };
 
 enum lane_number {
@@ -62,7 +63,7 @@ struct walk {
     size_t len;
 };
 
-#define COLLECTS_MAX 2U
+#define COLLECTS_MAX 3U
 
 struct pg_lane {
     struct store_pg *store;
@@ -102,6 +103,7 @@ struct store_pg {
     struct store_op *collect; /* the core's, while its parts are under way */
     unsigned collect_parts;
     uint64_t collections;
+    uint64_t bytes; /* stored, about */
     struct store_pg_needs needs;
     char root_file[STORE_PG_PATH]; /* with authorities, in the home folder */
     /* How to connect: found out once, since later no file can be read. */

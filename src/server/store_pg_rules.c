@@ -801,6 +801,22 @@ static enum err take_nothing(struct pg_lane *lane, struct store_op *op,
     return OK;
 }
 
+static void put_nothing(struct params *p, const struct pg_lane *lane,
+                        const struct store_op *op)
+{
+    (void)p;
+    (void)lane;
+    (void)op;
+}
+
+static enum err take_size(struct pg_lane *lane, struct store_op *op,
+                          PGresult *r)
+{
+    if (granted(op, r))
+        lane->store->bytes = number(r, 0, COL_A);
+    return OK;
+}
+
 const struct pg_rule pg_rules[] = {
     {METHOD_REGISTER, "register", 8, LANE_ACCOUNTS, put_register, take_status},
     {METHOD_LOGIN, "login", 2, LANE_ACCOUNTS, put_login, take_status},
@@ -842,6 +858,7 @@ const struct pg_rule pg_rules[] = {
     {PG_COLLECT_BLOBS, "collect_blobs", 4, LANE_BLOBS, put_blobs_walk,
      take_walk},
     {PG_DROP_WEEKS, "drop_weeks", 1, LANE_BLOBS, put_weeks, take_nothing},
+    {PG_MEASURE, "store_size", 0, LANE_BLOBS, put_nothing, take_size},
 };
 const size_t pg_rule_count = sizeof pg_rules / sizeof pg_rules[0];
 

@@ -423,6 +423,22 @@ static void dropped_entries_leave_their_channels_books(void)
     CHECK(strcmp(out, "0 1") == 0);
 }
 
+static void its_size_is_measured(void)
+{
+    CLEANUP(fixture_clear) struct fixture f;
+    char out[TEXT];
+    fixture_init(&f);
+    CHECK(start(&f));
+    f.now += FIXTURE_DAY_MS; /* a collection is due */
+    CHECK_UINT(fixture_create(&f, 1, 1, 1), STATUS_OK);
+    ask("SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+        " WHERE relnamespace = 'sotto'::regnamespace AND relkind = 'r'",
+        out);
+    uint64_t now = strtoull(out, NULL, 10);
+    uint64_t noted = f.store.size(f.store.ctx);
+    CHECK(now > 0 && noted > now / 2 && noted <= now);
+}
+
 /* --- when it goes away --- */
 
 #define CHANNELS    16U
@@ -561,6 +577,7 @@ static const struct test tests[] = {
     TEST(fenced_server_takes_nothing_back),
     TEST(weeks_that_are_over_are_dropped_whole),
     TEST(dropped_entries_leave_their_channels_books),
+    TEST(its_size_is_measured),
     TEST(restarts_lose_and_double_nothing),
 };
 TEST_MAIN(tests)
