@@ -292,12 +292,12 @@ static void attachments_cannot_be_hoarded(void)
     CHECK_UINT(fixture_start(&f), OK);
     CHECK_UINT(fixture_connect(&f, GREEDY, LANE_ANONYMOUS), OK);
     CHECK_UINT(fixture_connect(&f, POLITE, LANE_ANONYMOUS), OK);
-    for (uint8_t i = 1; i <= MAX; i++)
-        CHECK_UINT(fixture_create(&f, GREEDY, i, 1), STATUS_OK);
+    for (unsigned i = 1; i <= MAX; i++)
+        CHECK_UINT(fixture_create(&f, GREEDY, (uint8_t)i, 1), STATUS_OK);
     CHECK_UINT(attach(&f, POLITE, 1), STATUS_OK);
     CHECK_UINT(attach(&f, POLITE, 2), STATUS_OK);
-    for (uint8_t i = 1; i <= MAX - 2; i++)
-        CHECK_UINT(attach(&f, GREEDY, i), STATUS_OK);
+    for (unsigned i = 1; i <= MAX - 2; i++)
+        CHECK_UINT(attach(&f, GREEDY, (uint8_t)i), STATUS_OK);
     CHECK_UINT(attach(&f, POLITE, 1), STATUS_OK); /* is there already */
     CHECK(!fixture_closed(&f, GREEDY));
     CHECK_UINT(attach(&f, POLITE, 3), STATUS_OK);
