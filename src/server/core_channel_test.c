@@ -870,16 +870,8 @@ static enum status append_large(struct fixture *f, uint32_t conn, size_t size)
     CLEANUP(buf_clear) struct buf text = buf_new(size);
     if (buf_extend(&text, size) != OK)
         return STATUS_COUNT_;
-    struct writer w = writer_to(&body);
-    writer_u16(&w, 1); /* mls10 */
-    writer_u16(&w, 2); /* mls_private_message */
-    writer_vec(&w, BYTES_LIT("group"));
-    writer_u64(&w, 1); /* epoch */
-    writer_u8(&w, ENTRY_APPLICATION);
-    writer_vec(&w, (struct bytes){0});
-    writer_vec(&w, BYTES_LIT("sender data"));
-    writer_vec(&w, buf_bytes(&text));
-    if (writer_finish(&w) != OK)
+    if (fixture_private(&body, ENTRY_APPLICATION, (struct bytes){0},
+                        buf_bytes(&text)) != OK)
         return STATUS_COUNT_;
     const struct request q = {
         .method = METHOD_APPEND,

@@ -293,22 +293,30 @@ static enum err commit_data(struct fixture *f,
     return commit_data_write(out, &data);
 }
 
+enum err fixture_private(struct buf *out, uint8_t kind, struct bytes aad,
+                         struct bytes ciphertext)
+{
+    struct writer w = writer_to(out);
+    writer_u16(&w, 1); /* mls10 */
+    writer_u16(&w, 2); /* mls_private_message */
+    writer_vec(&w, BYTES_LIT("group"));
+    writer_u64(&w, 1); /* epoch */
+    writer_u8(&w, kind);
+    writer_vec(&w, aad);
+    writer_vec(&w, BYTES_LIT("sender data"));
+    writer_vec(&w, ciphertext);
+    return writer_finish(&w);
+}
+
 enum err fixture_body(struct fixture *f, const struct fixture_change *commit,
                       struct buf *out)
 {
     CLEANUP(buf_clear) struct buf data = buf_new(COMMIT_DATA_MAX);
     if (commit != NULL)
         TRY(commit_data(f, commit, &data));
-    struct writer w = writer_to(out);
-    writer_u16(&w, 1); /* mls10 */
-    writer_u16(&w, 2); /* mls_private_message */
-    writer_vec(&w, BYTES_LIT("group"));
-    writer_u64(&w, 1); /* epoch */
-    writer_u8(&w, commit != NULL ? ENTRY_COMMIT : ENTRY_APPLICATION);
-    writer_vec(&w, buf_bytes(&data));
-    writer_vec(&w, BYTES_LIT("sender data"));
-    writer_vec(&w, BYTES_LIT("ciphertext"));
-    return writer_finish(&w);
+    return fixture_private(out,
+                           commit != NULL ? ENTRY_COMMIT : ENTRY_APPLICATION,
+                           buf_bytes(&data), BYTES_LIT("ciphertext"));
 }
 
 enum err fixture_work(struct fixture *f, unsigned purpose, struct bytes subject,

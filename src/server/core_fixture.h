@@ -92,6 +92,10 @@ struct fixture_change fixture_adds(uint8_t sub);
 struct fixture_change fixture_ends(uint8_t sub);
 struct fixture_change fixture_same(void);
 
+/* A PrivateMessage, as far as the server looks into one. */
+MUST_USE enum err fixture_private(struct buf *out, uint8_t kind,
+                                  struct bytes aad, struct bytes ciphertext);
+
 /* The body of a commit as clients make it, or of an application entry (NULL).
  */
 MUST_USE enum err fixture_body(struct fixture *f,

@@ -7,6 +7,7 @@
 #include "crypto/entropy.h"
 #include "proto/derive.h"
 #include "proto/message.h"
+#include "server/core_fixture.h"
 #include "server/metrics.h"
 #include "server/pipe.h"
 #include "server/store_sqlite.h"
@@ -363,16 +364,8 @@ static enum err make_channel(struct world *w, size_t size,
     create.channel_create.cap_hash = digest_bytes(&digest);
     TRY(pow_solve(w->crypto, &task, 1U << 20, &create.channel_create.pow,
                   &found));
-    struct writer out = writer_to(&body);
-    writer_u16(&out, 1); /* mls10 */
-    writer_u16(&out, 2); /* mls_private_message */
-    writer_vec(&out, BYTES_LIT("group"));
-    writer_u64(&out, 1); /* epoch */
-    writer_u8(&out, ENTRY_APPLICATION);
-    writer_vec(&out, (struct bytes){0});
-    writer_vec(&out, BYTES_LIT("sender data"));
-    writer_vec(&out, buf_bytes(&text));
-    TRY(writer_finish(&out));
+    TRY(fixture_private(&body, ENTRY_APPLICATION, (struct bytes){0},
+                        buf_bytes(&text)));
     const struct request append = {
         .method = METHOD_APPEND,
         .append = {.access = *out_access,

@@ -15,20 +15,6 @@
 #define DIGITS "0123456789"
 #define OTHERS 0077
 
-static void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-    *fd = -1;
-}
-
-static void dir_close(DIR **d)
-{
-    if (*d != NULL)
-        (void)closedir(*d);
-    *d = NULL;
-}
-
 /* --- what others left --- */
 
 static bool is_name(const char *name, const char *place)

@@ -16,8 +16,7 @@
 #define OTHERS_WRITE 0022
 #define GROUP_READS  0040
 
-/* A CLEANUP for descriptors on error paths. */
-static void fd_close(int *fd)
+void fd_close(int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);

@@ -10,6 +10,9 @@
 
 #define FILE_PATH_MAX 4096U
 
+/* For CLEANUP: closes a descriptor that is open, and sets it to -1. */
+void fd_close(int *fd);
+
 /* Writes "folder/name" to `out`. */
 MUST_USE enum err file_path(const char *folder, const char *name,
                             char out[FILE_PATH_MAX], struct problem *p);

@@ -16,14 +16,7 @@
 #define COPY_PIECE ((size_t)1 << 20)
 #define COPY_ONCE  ((size_t)1 << 30) /* asked of the system at a time */
 
-static void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-    *fd = -1;
-}
-
-static void dir_close(DIR **d)
+void dir_close(DIR **d)
 {
     if (*d != NULL)
         (void)closedir(*d);

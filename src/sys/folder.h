@@ -9,9 +9,13 @@
 
 #include "sys/files.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* For CLEANUP: closes a folder that is open. */
+void dir_close(DIR **d);
 
 /* Copies the first `len` bytes (UINT64_MAX: all) to a new file. ERR_NOTFOUND:
  * there is no such file. */

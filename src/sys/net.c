@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sys/net.h"
 
+#include "sys/files.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -17,13 +19,6 @@
 #define KEEPALIVE_INTERVAL_S 60
 #define UNACKED_MAX_MS       60000
 #define WIDE_SIZE            6U /* bytes of an IPv6 /48 */
-
-static void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        (void)close(*fd);
-    *fd = -1;
-}
 
 /* ---- Names ---- */
 
