@@ -102,9 +102,5 @@ enum err operate_stats(const struct store_admin *admin, uint64_t now,
                        struct problem *p)
 {
     const struct store_stats_sink sink = {put_number, NULL};
-    if (admin->stats == NULL)
-        return problem_set(p, ERR_INVALID, PROBLEM_USAGE,
-                           "the store is a database with tools of its own: "
-                           "ask pg_stat_user_tables");
     return admin->stats(admin->ctx, &sink, now, p);
 }

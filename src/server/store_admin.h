@@ -32,7 +32,8 @@ struct store_progress {
     void *ctx;
 };
 
-/* Gets each number; `estimated`: it is right within a few percent. */
+/* Gets each number; `estimated`: it is right within a few percent, or what a
+ * database believes. */
 struct store_stats_sink {
     void (*put)(void *ctx, const char *name, uint64_t value, bool estimated);
     void *ctx;
@@ -53,8 +54,7 @@ struct store_admin {
     enum err (*account_delete)(void *ctx, struct bytes name, uint32_t day,
                                struct problem *p);
     /* Numbers of the store, none of them about a person or a channel; quick for
-     * any size. `now`: seconds since 1970. NULL: the database has tools of its
-     * own. */
+     * any size. `now`: seconds since 1970. */
     enum err (*stats)(void *ctx, const struct store_stats_sink *sink,
                       uint64_t now, struct problem *p);
     /* Reads everything and checks that it fits together: ERR_IO with

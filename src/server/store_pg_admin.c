@@ -113,6 +113,40 @@ static enum err account_delete(void *ctx, struct bytes name, uint32_t day,
                   p);
 }
 
+/* --- numbers --- */
+
+/* Rows as the database counts them by itself, over the partitions; after it has
+ * fallen it has only those of its last analysis. */
+static const char stats_query[] =
+    "WITH counted AS (SELECT relname, greatest(reltuples::bigint,"
+    " pg_stat_get_live_tuples(oid), 0) AS n FROM pg_class WHERE relkind = 'r'"
+    " AND relnamespace = (SELECT relnamespace FROM pg_class"
+    " WHERE oid = 'channel'::regclass)),"
+    " wanted (place, name, pattern) AS (VALUES (1, 'accounts', '^account$'),"
+    " (2, 'devices', '^device$'), (3, 'inbox_items', '^item$'),"
+    " (4, 'channels', '^channel$'), (5, 'subscriptions', '^subscription$'),"
+    " (6, 'entries', '^entry_[0-9]+$'), (7, 'blobs', '^blob$'))"
+    " SELECT name, coalesce(sum(n), 0)::bigint, 1::bigint, place"
+    " FROM wanted LEFT JOIN counted ON relname ~ pattern GROUP BY 1, 4"
+    " UNION ALL SELECT 'blobs_bytes', sum(bytes)::bigint, 0, 8 FROM usage"
+    " UNION ALL SELECT 'database_bytes', a, 0, 9 FROM store_size()"
+    " ORDER BY place";
+
+static enum err stats(void *ctx, const struct store_stats_sink *sink,
+                      uint64_t now, struct problem *p)
+{
+    CLEANUP(pg_conn_close) PGconn *conn = NULL;
+    CLEANUP(pg_result_clear) PGresult *r = NULL;
+    const struct params none = {0};
+    (void)now;
+    TRY(pg_connect_again(ctx, &conn, p));
+    TRY(run(conn, stats_query, &none, &r, p));
+    for (int i = 0; i < PQntuples(r); i++)
+        sink->put(sink->ctx, PQgetvalue(r, i, 0), number(r, i, 1),
+                  number(r, i, 2) != 0);
+    return OK;
+}
+
 /* The database keeps its own progress. */
 static enum err check(void *ctx, const struct store_progress *progress,
                       struct problem *p)
@@ -127,5 +161,6 @@ struct store_admin store_pg_admin(struct store_pg *s)
                                 .accounts = accounts,
                                 .account_disable = account_disable,
                                 .account_delete = account_delete,
+                                .stats = stats,
                                 .check = check};
 }

@@ -297,7 +297,17 @@ static void a_database_is_backed_up_by_its_own_tools(void)
         (unsigned)OPERATE(&town, "restore", "--replace", "--from", at("none")),
         2);
     CHECK(people_complained(&town, "pg_restore"));
-    CHECK_UINT((unsigned)OPERATE(&town, "stats"), 2);
+}
+
+static void numbers_come_from_a_database(void)
+{
+    CHECK_UINT((unsigned)OPERATE(&town, "stats"), 0);
+    CHECK(people_printed(&town, "accounts\t"));
+    CHECK(people_printed(&town, "entries\t"));
+    CHECK(people_printed(&town, "blobs_bytes\t"));
+    CHECK(people_printed(&town, "\ndatabase_bytes\t"));
+    CHECK(people_printed(&town, "\nblobs\t"));
+    CHECK(strstr(town.last.out, "alice") == NULL);
 }
 
 /* Of the files in the data folder. */
@@ -313,6 +323,7 @@ static const struct test file_tests[] = {
 
 static const struct test database_tests[] = {
     TEST(a_database_is_backed_up_by_its_own_tools),
+    TEST(numbers_come_from_a_database),
 };
 
 /* Of both stores. */
