@@ -10,7 +10,8 @@
  * order of others is the store's affair.
  *
  * When a store cannot make an operation durable, its status is BUSY and nothing
- * of it is there.
+ * of it is there. Only a store that another server has taken over cannot tell:
+ * what it had under way is BUSY, and may be there.
  */
 #pragma once
 
