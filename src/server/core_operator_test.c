@@ -328,8 +328,8 @@ static void numbers_of_a_small_store_are_exact(void)
     struct numbers n = {0};
     uint64_t seq = 0;
     CHECK(set_up(&f, &anna));
-    if (f.admin.stats == NULL)
-        return;
+    if (f.pg != NULL)
+        return; /* counts by itself: operator_test */
     CHECK_UINT(fixture_create(&f, OTHERS, 1, 1), STATUS_OK);
     for (uint8_t i = 0; i < 7; i++)
         CHECK_UINT(fixture_append(&f, fixture_from(OTHERS, 1, 1), 0, i, &seq),
@@ -346,8 +346,8 @@ static void numbers_of_a_large_store_are_about_right(void)
     CLEANUP(fixture_account_clear) struct fixture_account anna = {0};
     struct numbers n = {0};
     CHECK(set_up(&f, &anna));
-    if (f.admin.stats == NULL)
-        return;
+    if (f.pg != NULL)
+        return; /* counts by itself: operator_test */
     CHECK_UINT(
         sql_exec(f.sqlite->db[FILE_ACCOUNTS],
                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM"
